@@ -1,0 +1,1 @@
+"""Records to findings: verdicts and frames, no printing. Imports core."""

@@ -1,0 +1,59 @@
+"""Every mistake a user can make, each with the exit code it ends with; anything else is a bug."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AtlasBenchError(Exception):
+    """A user's mistake: shown as one line, never as a traceback."""
+
+    exit_code = 2
+
+
+class UnknownModelError(AtlasBenchError):
+    """No backbone is known under this name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        close = difflib.get_close_matches(name, list(known), n=3)
+        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See `atlasbench models`."
+        super().__init__(f"Unknown model {name!r}. {hint}")
+
+
+class InvalidOptionError(AtlasBenchError):
+    """A model does not take this option, or not with this value."""
+
+
+class InvalidWorkloadError(AtlasBenchError):
+    """A field of a workload has a value that can never be measured."""
+
+
+class ScaleDropError(AtlasBenchError):
+    """A scale drop does not have as many entries as there are scales."""
+
+
+class UnsupportedError(AtlasBenchError):
+    """This model cannot honestly be run at this size or on this device: a result, `unsupported`, in a sweep."""
+
+
+class CheckpointError(AtlasBenchError):
+    """A checkpoint cannot be read, or its names or shapes do not fit the model."""
+
+
+class DeviceError(AtlasBenchError):
+    """The device is not there, or cannot do what was asked."""
+
+
+class OutputError(AtlasBenchError):
+    """Records cannot be written where they were asked to go."""
+
+
+class RecordsError(AtlasBenchError):
+    """No record can be read from a file or folder, or it was written by a newer version."""
+
+
+class NothingMeasuredError(AtlasBenchError):
+    """Every workload ended oom, unsupported, in error or timed out."""
+
+    exit_code = 3

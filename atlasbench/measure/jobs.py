@@ -1,0 +1,97 @@
+"""The functions that a worker is asked to call; each runs in a process where no device has been touched yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from atlasbench.core.plan import Plan
+from atlasbench.core.protocol import Protocol
+from atlasbench.core.record import Environment, Measurement, Status
+from atlasbench.core.units import format_bytes
+from atlasbench.core.workload import Dtype, Workload
+from atlasbench.measure.dataless import build_without_data
+from atlasbench.measure.devices import open_device
+from atlasbench.measure.environment import default_threads, probe_environment
+from atlasbench.measure.observe import measure_workload
+from atlasbench.models.factory import build_model
+
+
+def probe_environment_of(device: str, threads: int | None) -> Environment:
+    """What this machine and device are; `threads` as torch will use them."""
+    return probe_environment(device, threads or default_threads())
+
+
+def choose_device(device: str, dtypes: tuple[str, ...]) -> str:
+    """Resolve `auto` to the first GPU or the CPU, and check that the device can do these dtypes.
+
+    Raises:
+        DeviceError: If it is not there, or cannot.
+    """
+    opened = open_device(device)
+    for dtype in dtypes:
+        open_device(opened.name, Dtype(dtype))
+    return opened.name
+
+
+def list_timm_models(pattern: str) -> list[str]:
+    """Names of timm models that match a pattern."""
+    import timm
+
+    return list(timm.list_models(pattern))
+
+
+def measure_speed(device: str, dtype: str, threads: int | None) -> float:
+    """FLOPs a second of a large matrix product, from a fraction of a second: for planning only."""
+    import torch
+
+    opened = open_device(device)
+    opened.start()
+    torch.set_num_threads(threads or default_threads())
+    side = 1024 if opened.type == "cpu" else 8192
+    matrix = torch.ones(side, side, device=opened.torch_device, dtype=getattr(torch, Dtype(dtype).torch_name))
+    chunk = opened.time_chunk(lambda: matrix @ matrix, samples=8)
+    return 2.0 * side**3 / sorted(chunk.samples_s)[len(chunk.samples_s) // 2]
+
+
+def check_model(workload: Workload) -> None:
+    """Build a model without data, to hear whether its name and options are right."""
+    build_without_data(
+        lambda: build_model(
+            workload.model,
+            resolution=workload.resolution,
+            options=workload.options,
+            scale_drop=workload.scale_drop,
+            probe=False,
+        )
+    )
+
+
+def measure_if_it_fits(
+    plan: Plan,
+    protocol: Protocol,
+    threads: int | None,
+    force: bool,
+    on_phase: Callable[[str], None] | None = None,
+) -> Measurement:
+    """Measure a workload, unless its predicted peak exceeds the memory that is free."""
+    workload = plan.workload
+    device = open_device(workload.device)
+    free_bytes = device.memory().free_bytes
+    predicted_bytes = plan.counts.predicted_peak_bytes
+    if predicted_bytes > free_bytes and not force:
+        return Measurement(
+            status=Status.OOM,
+            message=(
+                f"not tried: predicted peak {format_bytes(predicted_bytes)}, "
+                f"free {format_bytes(free_bytes)} (--force tries)"
+            ),
+        )
+    measurement = measure_workload(
+        workload, protocol, threads=threads or default_threads(), on_phase=on_phase or _ignore
+    )
+    return replace(measurement, notes=tuple(dict.fromkeys((*plan.notes, *measurement.notes))))
+
+
+def _ignore(_: str) -> None:
+    return

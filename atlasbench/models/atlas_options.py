@@ -1,0 +1,217 @@
+"""What shapes an Atlas, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from atlasbench.core.compat import StrEnum
+from atlasbench.core.errors import InvalidOptionError, ScaleDropError
+from atlasbench.core.scales import (
+    DEFAULT_DEPTH,
+    Grid,
+    check_depths,
+    check_scale_drop,
+    default_scale_drop,
+    format_scale_drop,
+    padded_grids,
+    parse_scale_drop,
+)
+
+_CONV_DEPTHS = (3, 3, 3, 3)  # Table 5 of the paper
+Word = TypeVar("Word", bound=StrEnum)
+
+
+class Communication(StrEnum):
+    """What scales tell each other (Table 4 of the paper)."""
+
+    NONE = "none"
+    BOTTOM_UP = "bottom_up"
+    TOP_DOWN = "top_down"
+    BOTH = "both"
+
+    @property
+    def reads_coarser(self) -> bool:
+        """Whether windows read the coarser windows over them."""
+        return self in {Communication.TOP_DOWN, Communication.BOTH}
+
+    @property
+    def reads_finer(self) -> bool:
+        """Whether coarse tokens pool and read the finer tokens under them."""
+        return self in {Communication.BOTTOM_UP, Communication.BOTH}
+
+
+class Composition(StrEnum):
+    """How blocks make a backbone (Table 5 of the paper)."""
+
+    DROP = "drop"  # each stage drops the finest scale
+    STACK = "stack"  # all scales in every block
+    CONV = "conv"  # one scale, halved by a convolution between stages
+
+
+class WindowMatching(StrEnum):
+    """Which coarse window a fine window reads."""
+
+    COVERING = "covering"  # the one that covers it, as in the paper's Eq. 2 and Figure 4
+    ROW_MAJOR = "row_major"  # by place in the list, as the public code does
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtlasOptions:
+    """Everything that shapes an Atlas, apart from the number of scales and the classifier.
+
+    Attributes:
+        embed_dim: C, the width of every stage.
+        num_heads: Attention heads; divides C.
+        depths: Blocks of every stage.
+        patch_size: Stride of the stem, in pixels.
+        window_size: k, in tokens.
+        downsample_stride: s, pooling stride between scales, per axis.
+        mlp_ratio: Hidden width of the MLPs, over C.
+        communication: What scales tell each other.
+        composition: How the stages differ.
+        window_matching: Which coarse window a fine window reads.
+        drop_path_rate: Highest probability of dropping a residual branch, reached in each stage's last block.
+    """
+
+    embed_dim: int
+    num_heads: int
+    depths: tuple[int, ...]
+    patch_size: int = 16
+    window_size: int = 16
+    downsample_stride: int = 4
+    mlp_ratio: float = 4.0
+    communication: Communication = Communication.BOTH
+    composition: Composition = Composition.DROP
+    window_matching: WindowMatching = WindowMatching.COVERING
+    drop_path_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_whole_numbers(embed_dim=self.embed_dim, num_heads=self.num_heads)
+        if self.num_heads < 1 or self.embed_dim < 1 or self.embed_dim % self.num_heads:
+            raise InvalidOptionError(
+                f"num_heads must divide embed_dim, got {self.num_heads} heads and {self.embed_dim} channels."
+            )
+        if self.mlp_ratio <= 0:
+            raise InvalidOptionError(f"mlp_ratio must be above 0, got {self.mlp_ratio}.")
+        if not 0 <= self.drop_path_rate < 1:
+            raise InvalidOptionError(f"drop_path_rate must be at least 0 and below 1, got {self.drop_path_rate}.")
+
+
+def check_whole_numbers(**values: object) -> None:
+    """Refuse options that are no whole number, by name.
+
+    Raises:
+        InvalidOptionError: For the first of them.
+    """
+    for option, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise InvalidOptionError(f"{option} must be a whole number, got {value!r}.")
+
+
+def read_word(kind: type[Word], option: str, word: str) -> Word:
+    """One of a closed set of words.
+
+    Raises:
+        InvalidOptionError: If it is none of them; names them all.
+    """
+    try:
+        return kind(word)
+    except ValueError:
+        words = ", ".join(kind)
+        raise InvalidOptionError(f"{option} must be one of {words}, got {word!r}.") from None
+
+
+def choose_depths(
+    composition: Composition,
+    scale_drop: str | Sequence[int] | None,
+    depths: Sequence[int] | None,
+    num_scales: int,
+    where: str,
+) -> tuple[Composition, tuple[int, ...]]:
+    """Blocks of every stage, and `stack` for the scale drop `none`.
+
+    Args:
+        composition: As asked for.
+        scale_drop: Text, blocks per stage, or None for the default.
+        depths: Blocks per stage, perhaps fewer than scales; None if not given.
+        num_scales: L at the resolution in hand.
+        where: What has that many scales, for messages.
+
+    Raises:
+        ScaleDropError: If the blocks do not fit the scales.
+        InvalidOptionError: If the composition has no scale drop.
+    """
+    if scale_drop is not None and depths is not None:
+        raise ScaleDropError(f"Give scale_drop or depths, not both; {where} has {num_scales} scales.")
+    blocks = None if depths is None else _read_blocks(depths)
+    if composition is Composition.CONV:
+        if scale_drop is not None:
+            raise InvalidOptionError("composition 'conv' has one scale in every stage: give depths, no scale_drop.")
+        return composition, blocks or _CONV_DEPTHS
+    if scale_drop is not None:
+        dropped = parse_scale_drop(scale_drop) if isinstance(scale_drop, str) else _read_blocks(scale_drop)
+        check_scale_drop(dropped, num_scales, where)
+        if dropped is None:
+            return Composition.STACK, (DEFAULT_DEPTH,)
+        if composition is Composition.STACK and num_scales > 1:
+            raise InvalidOptionError(
+                f"composition 'stack' keeps all scales: leave scale_drop {format_scale_drop(dropped)} out."
+            )
+        return composition, dropped
+    if composition is Composition.STACK:
+        if blocks is not None and len(blocks) > 1:
+            raise ScaleDropError(f"composition 'stack' has one stage, but depths has {len(blocks)} entries.")
+        return composition, blocks or (DEFAULT_DEPTH,)
+    if blocks is not None and len(blocks) > num_scales:
+        raise ScaleDropError(f"depths has {len(blocks)} entries, but {where} has {num_scales} scales.")
+    return composition, blocks or default_scale_drop(num_scales)
+
+
+def describe_choices(options: AtlasOptions, grids: Sequence[Grid], is_default_drop: bool) -> tuple[str, ...]:
+    """What a reader of a record must know: padding, and choices that are ours and not the paper's.
+
+    Args:
+        options: Of the model.
+        grids: Token grids of every scale at the resolution in hand, finest first.
+        is_default_drop: Whether nobody asked for these depths.
+    """
+    notes = []
+    if options.composition is Composition.CONV:
+        grids = _halved_grids(grids[0], len(options.depths))
+    padded = padded_grids(grids, options.window_size)
+    changes = [
+        f"{before[0]}x{before[1]} to {after[0]}x{after[1]}"
+        for before, after in zip(grids, padded, strict=True)
+        if before != after
+    ]
+    if changes:
+        notes.append(f"token grids padded to whole windows: {', '.join(changes)} (ours)")
+    if options.patch_size != 16:
+        notes.append(f"patch {options.patch_size}: the paper's stem, cut short (ours)")
+    if options.composition is Composition.DROP and is_default_drop and len(options.depths) > 2:
+        notes.append(f"scale drop {format_scale_drop(options.depths)} is ours: the paper gives one for 2 scales")
+    if len(grids) > 1 and options.composition is not Composition.CONV:
+        if not options.communication.reads_finer:
+            notes.append(f"communication {options.communication}: no pooling between scales either (ours)")
+        if options.window_matching is WindowMatching.ROW_MAJOR:
+            notes.append("coarse windows matched row-major, as in the public code")
+    return tuple(notes)
+
+
+def _read_blocks(depths: Sequence[int]) -> tuple[int, ...]:
+    blocks = (depths,) if isinstance(depths, int) else tuple(depths)
+    for block in blocks:
+        if not isinstance(block, int) or isinstance(block, bool):
+            raise ScaleDropError(f"Blocks of a stage must be a whole number, got {block!r}.")
+    check_depths(blocks)
+    return blocks
+
+
+def _halved_grids(first: Grid, stages: int) -> list[Grid]:
+    grids = [first]
+    for _ in range(stages - 1):
+        height, width = grids[-1]
+        grids.append(((height + 1) // 2, (width + 1) // 2))
+    return grids

@@ -1,0 +1,1 @@
+"""Findings to tables, pictures and files. Computes nothing. Imports core."""

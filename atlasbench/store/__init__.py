@@ -1,0 +1,1 @@
+"""Record to line and line to record. Imports core."""
