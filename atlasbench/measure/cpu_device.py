@@ -10,7 +10,7 @@ import torch
 
 from atlasbench.core.workload import Dtype
 from atlasbench.measure.device import Chunk, Device, MemorySize, PeakReading
-from atlasbench.measure.machine import memory_of_machine, processor_name, usable_cores
+from atlasbench.measure.machine import memory_of_machine, processor_name, read_text, usable_cores
 from atlasbench.measure.resident import ResidentPeak
 
 # What torch's CPU allocator, C++ and oneDNN say when memory runs out; a shape whose size overflows needs more
@@ -106,10 +106,7 @@ def _last_level_cache_bytes() -> int:
     sizes: dict[str, int] = {}
     for core in usable_cores():
         levels = sorted(Path(f"/sys/devices/system/cpu/cpu{core}/cache").glob("index[0-9]"))
-        if levels:
-            try:
-                size = levels[-1].joinpath("size").read_text().strip()
-                sizes[levels[-1].joinpath("shared_cpu_list").read_text()] = int(size.removesuffix("K")) * 1024
-            except (OSError, ValueError):
-                continue
+        size = read_text(levels[-1] / "size").removesuffix("K") if levels else ""
+        if size.isdigit():
+            sizes[read_text(levels[-1] / "shared_cpu_list")] = int(size) * 1024
     return sum(sizes.values())

@@ -129,6 +129,7 @@ class Device(ABC):
 
     def start(self) -> None:
         """Make it this process's current device."""
+        return  # most have nothing to do
 
     def facts(self) -> DeviceFacts:
         """Driver, versions and clock settings, where readable."""

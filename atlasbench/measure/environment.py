@@ -17,7 +17,7 @@ import atlasbench
 from atlasbench.core.record import Environment
 from atlasbench.measure.device import Device
 from atlasbench.measure.devices import open_device
-from atlasbench.measure.machine import default_threads, memory_of_machine, processor_name, usable_core_count
+from atlasbench.measure.machine import default_threads, memory_of_machine, processor_name, read_text, usable_core_count
 
 __all__ = ["default_threads", "probe_environment"]
 
@@ -121,24 +121,22 @@ def _operating_system() -> str:
 
 
 def _versions() -> dict[str, str]:
-    versions = {
+    installed = {name.replace("-", "_"): _version_of(name) for name in _DISTRIBUTIONS}
+    return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "atlasbench": atlasbench.__version__,
+        **{name: version for name, version in installed.items() if version},
     }
-    for distribution in _DISTRIBUTIONS:
-        try:
-            versions[distribution.replace("-", "_")] = importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+
+
+def _version_of(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _cpu_clocks() -> dict[str, str]:
-    settings = {}
-    for name, path in _CPU_CLOCKS.items():
-        try:
-            settings[f"cpu_{name}"] = path.read_text().strip()
-        except OSError:
-            continue
-    return settings
+    settings = {f"cpu_{name}": read_text(path) for name, path in _CPU_CLOCKS.items()}
+    return {name: value for name, value in settings.items() if value}

@@ -27,7 +27,12 @@ def watch_operators(step: Callable[[], object]) -> frozenset[str]:
 
     The profiler without Kineto costs about a microsecond an operator; with it, starting alone costs a second.
     """
-    with torch.autograd.profiler_legacy.profile() as profile:
+    legacy = getattr(torch.autograd, "profiler_legacy", None)  # deprecated: some later torch will lack it
+    if legacy is None:
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as with_kineto:
+            step()
+        return frozenset(event.name for event in with_kineto.events() or ())
+    with legacy.profile() as profile:
         step()
     return frozenset(event.name for event in profile.function_events or ())
 

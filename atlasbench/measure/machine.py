@@ -58,10 +58,7 @@ def one_core_of_each(cores: Sequence[int], system: Path = Path("/sys/devices/sys
     """Of each physical core the first logical one; all of them where the system does not tell."""
     firsts: dict[str, int] = {}
     for core in cores:
-        try:
-            siblings = (system / f"cpu{core}/topology/thread_siblings_list").read_text().strip()
-        except OSError:
-            siblings = str(core)
+        siblings = read_text(system / f"cpu{core}/topology/thread_siblings_list") or str(core)
         firsts.setdefault(siblings, core)
     return tuple(firsts.values())
 
@@ -71,8 +68,8 @@ def cpu_quota(root: Path = _CGROUP) -> float | None:
     try:
         quota, period = (root / "cpu.max").read_text().split()
     except (OSError, ValueError):
-        quota = _read(root / "cpu/cpu.cfs_quota_us")
-        period = _read(root / "cpu/cpu.cfs_period_us")
+        quota = read_text(root / "cpu/cpu.cfs_quota_us")
+        period = read_text(root / "cpu/cpu.cfs_period_us")
     if not quota.isdigit() or not period.isdigit() or int(period) == 0:
         return None  # "max" or "-1": no limit
     return int(quota) / int(period)
@@ -81,12 +78,12 @@ def cpu_quota(root: Path = _CGROUP) -> float | None:
 def memory_of_machine(root: Path = _CGROUP) -> tuple[int, int]:
     """Memory in all and free for a new process, in bytes, within the control group's limit."""
     machine = psutil.virtual_memory()
-    limit = _read(root / "memory.max") or _read(root / "memory/memory.limit_in_bytes")
-    used = _read(root / "memory.current") or _read(root / "memory/memory.usage_in_bytes")
+    limit = read_text(root / "memory.max") or read_text(root / "memory/memory.limit_in_bytes")
+    used = read_text(root / "memory.current") or read_text(root / "memory/memory.usage_in_bytes")
     if not limit.isdigit() or not used.isdigit() or int(limit) >= machine.total:
         return machine.total, machine.available
     # File pages that nobody touches lately are dropped as soon as memory is short.
-    cached = re.search(r"^(?:total_)?inactive_file (\d+)$", _read(root / "memory.stat"), re.MULTILINE)
+    cached = re.search(r"^(?:total_)?inactive_file (\d+)$", read_text(root / "memory.stat"), re.MULTILINE)
     free = int(limit) - int(used) + (int(cached[1]) if cached else 0)
     return int(limit), max(0, min(free, machine.available))
 
@@ -100,11 +97,12 @@ def processor_name() -> str:
             return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
         except (OSError, subprocess.SubprocessError):
             return platform.machine()
-    found = re.search(r"^model name\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")), re.MULTILINE)
+    found = re.search(r"^model name\s*:\s*(.+)$", read_text(Path("/proc/cpuinfo")), re.MULTILINE)
     return found[1].strip() if found else platform.processor() or platform.machine()
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """What a file of the system says, stripped; empty where it cannot be read."""
     try:
         return path.read_text().strip()
     except OSError:

@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -190,10 +190,8 @@ def use_threads(threads: int) -> list[str]:
         notes.append("threads are not pinned to cores: this system cannot")
         return notes
     for task in _tasks():
-        try:
+        with suppress(OSError):  # a thread that ended meanwhile, or a system that forbids it
             os.sched_setaffinity(task, cores)
-        except OSError:  # a thread that ended meanwhile, or a system that forbids it
-            continue
     if os.sched_getaffinity(0) != set(cores):
         notes.append("threads are not pinned to cores: this system does not allow it")
     return notes

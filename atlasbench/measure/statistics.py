@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
+Samples = Sequence[float] | NDArray[np.float64]
 
 
-def median(samples: Sequence[float]) -> float:
+def median(samples: Samples) -> float:
     """Middle of the samples; the mean of the two middle ones where their number is even."""
     return float(np.median(samples))
 
 
-def quartiles(samples: Sequence[float]) -> tuple[float, float]:
+def quartiles(samples: Samples) -> tuple[float, float]:
     """First and third quartile, interpolated between neighbours."""
     first, third = np.quantile(samples, (0.25, 0.75))
     return float(first), float(third)

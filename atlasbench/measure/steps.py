@@ -15,6 +15,7 @@ from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Mode
 from atlasbench.measure.device import Device
 
 SEED = 0
+_Forward = Callable[[Tensor], object]
 _LEARNING_RATE = 1e-5  # the time is the same at any rate; a small one keeps random weights finite
 
 _BACKENDS = {
@@ -41,16 +42,14 @@ class Step:
         self._model = _move(model, workload, device)
         self._model.train(workload.mode is Mode.TRAIN)
         self._images = _random_images(workload, device)
-        self._run: Callable[[nn.Module, Tensor], object]
+        self._run: Callable[[_Forward, Tensor], object]
         self._training: _Training | None = None
         if workload.mode is Mode.TRAIN:
             self._training = _Training(self._model, workload, device)
             self._run = self._training.run
         else:
             self._run = _Inference(workload, device).run
-        self._callable: nn.Module = self._model
-        if workload.compiled:
-            self._callable = torch.compile(self._model)
+        self._callable: _Forward = torch.compile(self._model) if workload.compiled else self._model
 
     def __call__(self) -> None:
         """Run the step. On an asynchronous device it returns before the work is done."""
@@ -85,7 +84,7 @@ class _Inference:
         self._workload = workload
         self._device = device
 
-    def run(self, model: nn.Module, images: Tensor) -> object:
+    def run(self, model: _Forward, images: Tensor) -> object:
         """Logits."""
         with torch.no_grad(), _arithmetic(self._workload, self._device):
             return model(images)
@@ -104,7 +103,7 @@ class _Training:
         self._scaler = torch.amp.GradScaler(device.type, enabled=workload.dtype is Dtype.FLOAT16)
         self._labels: Tensor | None = None  # made by the first step, which tells the number of classes
 
-    def run(self, model: nn.Module, images: Tensor) -> object:
+    def run(self, model: _Forward, images: Tensor) -> object:
         """What the forward pass gives."""
         with _arithmetic(self._workload, self._device):
             output = model(images)

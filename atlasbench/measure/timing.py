@@ -20,6 +20,7 @@ from atlasbench.measure.statistics import (
     quartiles,
     relative_half_width,
 )
+from atlasbench.measure.warmup import WarmUp
 
 _CALIBRATIONS = 3  # rounds in which the number of calls per sample may still grow
 _MARGIN = 1.1  # over the least time of a sample, for steps that get faster yet
@@ -70,11 +71,8 @@ class Sampler:
         self._step = step
         self._device = device
         self._protocol = protocol
-        self._first_call_compiles = first_call_compiles
-        self._first_call_s: float | None = None
-        self._warmup_s: list[float] = []  # of every iteration after the first call
-        self._warmup_calls = 0
-        self._capped = False
+        self._warmup = WarmUp(protocol, first_call_compiles=first_call_compiles)
+        self._calibration_calls = 0
         self._calls = 1  # per sample
         self._samples_s: list[float] = []  # of one iteration: already divided by the calls per sample
         self._host_s: list[float] = []
@@ -117,23 +115,22 @@ class Sampler:
         started = self._device.clock()
         self._step()
         self._device.synchronize()
-        self._first_call_s = self._device.clock() - started
-        self._warmup_calls = 1
-        return self._first_call_s
+        self._warmup.first_call_s = self._device.clock() - started
+        return self._warmup.first_call_s
 
     def warm_up(self) -> None:
         """Run until a window's median no longer falls, within the protocol's limits; then batch very short steps."""
-        if self._first_call_s is None:
+        if self._warmup.first_call_s is None:
             self.first_call()
-        started = self._device.clock()
-        while not self._is_warm(self._device.clock() - started):
+        while not self._warmup.is_over:
             self.warm_up_once()
         self._calibrate()
 
     def warm_up_once(self) -> None:
         """Run one iteration of the warm-up, and wait for it."""
-        self._warmup_s.append(self._time(samples=1).samples_s[0])
-        self._warmup_calls += 1
+        started = self._device.clock()
+        iteration_s = self._time(samples=1).samples_s[0]
+        self._warmup.add(iteration_s, spent_s=self._device.clock() - started)
 
     def sample(self) -> tuple[float, ...]:
         """Take the next chunk: one sample where calls end when they return, else about `cuda_chunk_s` of them.
@@ -157,7 +154,7 @@ class Sampler:
     def timing(self) -> Timing:
         """What the samples so far say."""
         samples, protocol = self._samples_s, self._protocol
-        if not samples or self._first_call_s is None:
+        if not samples or self._warmup.first_call_s is None:
             raise RuntimeError("timing() before first_call() and sample()")
         low, high, interval = interval_of_median(samples, protocol.batches, protocol.batch_rank)
         return Timing(
@@ -169,8 +166,8 @@ class Sampler:
             minimum_s=min(samples),
             maximum_s=max(samples),
             calls_per_sample=self._calls,
-            first_call_s=self._first_call_s,
-            warmup_calls=self._warmup_calls,
+            first_call_s=self._warmup.first_call_s,
+            warmup_calls=self._warmup.calls + self._calibration_calls,
             lag1_autocorrelation=lag1_autocorrelation(samples),
             cpu_time_s=median(self._host_s),
             flags=self._flags(),
@@ -181,54 +178,23 @@ class Sampler:
     def _time(self, *, samples: int, calls: int = 1) -> Chunk:
         return self._device.time_chunk(self._step, samples=samples, calls=calls, cold=self._protocol.cold)
 
-    def _is_warm(self, spent_s: float) -> bool:
-        """Whether warming up ends here; asked before every iteration after the first call."""
-        protocol, first_call_s = self._protocol, self._first_call_s or 0.0
-        last_s = self._warmup_s[-1] if self._warmup_s else 0.0
-        if not self._warmup_s and not self._first_call_compiles:
-            last_s = first_call_s
-        if last_s > protocol.slow_iteration_s:
-            return True
-        if first_call_s + spent_s >= protocol.warmup_max_s:
-            self._capped = True
-            return True
-        if spent_s < protocol.warmup_min_s:
-            return False  # even after 300 iterations: clocks rise with time, not with calls
-        at_window_end = len(self._warmup_s) % protocol.warmup_window == 0
-        if at_window_end and self._has_settled():
-            return True
-        if self._warmup_calls >= protocol.warmup_max_iterations:
-            self._capped = not self._has_settled()
-            return True
-        return False
-
-    def _has_settled(self) -> bool:
-        """Whether the last full window's median is no longer clearly below the one before."""
-        window = self._protocol.warmup_window
-        full = len(self._warmup_s) // window
-        if full < self._protocol.warmup_min_windows:
-            return False
-        end = full * window
-        before = median(self._warmup_s[end - 2 * window : end - window])
-        return median(self._warmup_s[end - window : end]) >= before * (1 - self._protocol.warmup_tolerance)
-
     def _calibrate(self) -> None:
         """Choose the calls per sample, so that a sample is long beside the clock's own cost."""
         least_s = self._protocol.min_sample_s
-        if self._protocol.cold or not self._warmup_s:
+        if self._protocol.cold or not self._warmup.iterations_s:
             return  # only the first of several calls would find the caches cold; a slow step needs no batching
-        sample_s = median(self._warmup_s[-self._protocol.warmup_window :])
+        sample_s = median(self._warmup.iterations_s[-self._protocol.warmup_window :])
         for _ in range(_CALIBRATIONS):
             if sample_s >= least_s:
                 return
             self._calls = math.ceil(self._calls * least_s / max(sample_s, 1e-9) * _MARGIN)
             sample_s = self._time(samples=1, calls=self._calls).samples_s[0]
-            self._warmup_calls += self._calls
+            self._calibration_calls += self._calls
 
     def _chunk_size(self) -> int:
         if not self._device.is_asynchronous:
             return 1
-        recent = self._samples_s or self._warmup_s
+        recent = self._samples_s or self._warmup.iterations_s
         if not recent:
             return 1
         sample_s = median(recent[-self._protocol.warmup_window :]) * self._calls
@@ -256,7 +222,7 @@ class Sampler:
     def _flags(self) -> tuple[str, ...]:
         protocol, samples = self._protocol, self._samples_s
         flags = {
-            "warmup_capped": self._capped,
+            "warmup_capped": self._warmup.is_capped,
             "few_samples": len(samples) < protocol.min_samples,
             "not_converged": len(samples) >= protocol.min_samples and not self._is_narrow(),
             "drifting": is_drifting(samples, protocol.drift_tolerance, protocol.batches, protocol.batch_rank),

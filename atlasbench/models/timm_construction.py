@@ -133,7 +133,7 @@ def first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     if lines:
         return lines[0]
-    return "timm asserts that it does not" if isinstance(error, AssertionError) else type(error).__name__
+    return "an assertion of timm's fails" if isinstance(error, AssertionError) else type(error).__name__
 
 
 def _on_current_device(name: str, arguments: Mapping[str, Any]) -> nn.Module:

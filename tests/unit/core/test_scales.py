@@ -32,9 +32,7 @@ from atlasbench.core.scales import (
         ("300x1700", [(19, 107), (5, 27), (2, 7)]),
     ],
 )
-def test_grids_are_pooled_until_both_sides_fit_one_window(
-    resolution: int | str, grids: list[tuple[int, int]]
-) -> None:
+def test_grids_are_pooled_until_both_sides_fit_one_window(resolution: int | str, grids: list[tuple[int, int]]) -> None:
     assert list(token_grids(parse_resolution(resolution))) == grids
 
 
@@ -104,7 +102,7 @@ def test_the_default_gives_two_blocks_to_every_scale_but_the_last(scales: int, d
 
 
 def test_more_scales_than_blocks_have_no_default() -> None:
-    with pytest.raises(ScaleDropError, match="no default scale drop for 7 scales.*Give one with 7 entries, or none"):
+    with pytest.raises(ScaleDropError, match=r"no default scale drop for 7 scales.*Give one with 7 entries, or none"):
         default_scale_drop(7)
 
 
@@ -142,9 +140,7 @@ def test_attention_flops_of_two_scales_are_the_sum_of_what_each_token_reads() ->
         ([(96, 96), (24, 24)], 24, 34.653),
     ],
 )
-def test_attention_flops_of_the_block_comparison(
-    grids: list[tuple[int, int]], window: int, gigaflops: float
-) -> None:
+def test_attention_flops_of_the_block_comparison(grids: list[tuple[int, int]], window: int, gigaflops: float) -> None:
     assert msa_block_attention_flops(grids, window, 768) / 1e9 == pytest.approx(gigaflops, abs=5e-4)
 
 

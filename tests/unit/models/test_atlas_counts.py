@@ -8,7 +8,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from atlasbench.core.resolution import Resolution, parse_resolution
-from atlasbench.core.scales import atlas_attention_flops, msa_block_attention_flops, padded_grids, token_grids, window_shapes
+from atlasbench.core.scales import (
+    atlas_attention_flops,
+    msa_block_attention_flops,
+    padded_grids,
+    token_grids,
+    window_shapes,
+)
 from atlasbench.models.atlas import Atlas, build_atlas
 from atlasbench.models.layers.multiscale_attention import MultiScaleBlock
 from atlasbench.models.layers.multiscale_plan import lay_out_scales, plan_scales
@@ -134,7 +140,8 @@ def test_convolutional_downsampling_has_one_scale_of_windows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("window", "stride", "gigaflops"), [(16, 8, 168.097), (8, 4, 175.962), (12, 4, 180.910), (24, 4, 204.072), (16, 4, 202.332)]
+    ("window", "stride", "gigaflops"),
+    [(16, 8, 168.097), (8, 4, 175.962), (12, 4, 180.910), (24, 4, 204.072), (16, 4, 202.332)],
 )
 def test_a_block_costs_what_the_block_comparison_says(window: int, stride: int, gigaflops: float) -> None:
     grids = token_grids(Resolution(384, 384), patch_size=4, window_size=window, downsample_stride=stride)

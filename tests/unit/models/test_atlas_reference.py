@@ -45,7 +45,7 @@ def position(scale: ScaleBlock, grid: tuple[int, int], window: tuple[int, int]) 
         return (index % n - n // 2) / (n // 2) if n > 1 else 0.0
 
     table = [[[coordinate(y, window[0]), coordinate(x, window[1])] for x in range(grid[1])] for y in range(grid[0])]
-    out: Tensor = scale.position(torch.tensor(table, dtype=torch.float64))
+    out: Tensor = scale.position(torch.tensor(table, dtype=torch.float32).double())  # single precision, as the model's
     return out
 
 
@@ -73,40 +73,40 @@ def reference_block(
     scales = list(block.scales)
     spans = [list(window_spans(grid, window)) for grid, window in zip(grids, windows, strict=True)]
 
-    x = [t + position(scales[l], grids[l], windows[l]) for l, t in enumerate(tokens)]
+    x = [t + position(scales[n], grids[n], windows[n]) for n, t in enumerate(tokens)]
     if block.reads_finer:
-        for l in range(1, L):
-            x[l] = x[l] + plain_pool(x[l - 1], s)
+        for n in range(1, L):
+            x[n] = x[n] + plain_pool(x[n - 1], s)
 
-    for l in reversed(range(L)):
-        attended = torch.zeros_like(x[l])
-        for index, span in enumerate(spans[l]):
-            read = [keys_values(scales[l], x[l], span)]
-            for t in range(l + 1, L) if block.reads_coarser else ():
-                over = [span[axis].start // s ** (t - l) for axis in (0, 1)]
+    for n in reversed(range(L)):
+        attended = torch.zeros_like(x[n])
+        for index, span in enumerate(spans[n]):
+            read = [keys_values(scales[n], x[n], span)]
+            for t in range(n + 1, L) if block.reads_coarser else ():
+                over = [span[axis].start // s ** (t - n) for axis in (0, 1)]
                 (covering,) = [
                     other
                     for other in spans[t]
                     if all(other[axis].start <= over[axis] < other[axis].stop for axis in (0, 1))
                 ]
                 if row_major:
-                    covering = spans[t][index // (len(spans[l]) // len(spans[t]))]
+                    covering = spans[t][index // (len(spans[n]) // len(spans[t]))]
                 read.append(keys_values(scales[t], x[t], covering))
-            queries = scales[l].q(scales[l].norm_q(x[l][:, span[0], span[1]].flatten(1, 2)))
-            found = plain_attention(scales[l], queries, *(torch.cat(part, dim=1) for part in zip(*read, strict=True)))
+            queries = scales[n].q(scales[n].norm_q(x[n][:, span[0], span[1]].flatten(1, 2)))
+            found = plain_attention(scales[n], queries, *(torch.cat(part, dim=1) for part in zip(*read, strict=True)))
             place = attended[:, span[0], span[1]]
             place.copy_(found.reshape(place.shape))
-        x[l] = residual_and_mlp(scales[l], x[l], attended)
+        x[n] = residual_and_mlp(scales[n], x[n], attended)
 
-    for l in range(1, L) if block.reads_finer else ():
-        attended = torch.zeros_like(x[l])
-        for span in spans[l - 1]:
+    for n in range(1, L) if block.reads_finer else ():
+        attended = torch.zeros_like(x[n])
+        for span in spans[n - 1]:
             over_span = tuple(slice(axis.start // s, -(-axis.stop // s)) for axis in span)
-            coarse = x[l][:, over_span[0], over_span[1]]
-            queries = scales[l].q(scales[l].norm_q(coarse.flatten(1, 2)))
-            found = plain_attention(scales[l], queries, *keys_values(scales[l - 1], x[l - 1], span))
+            coarse = x[n][:, over_span[0], over_span[1]]
+            queries = scales[n].q(scales[n].norm_q(coarse.flatten(1, 2)))
+            found = plain_attention(scales[n], queries, *keys_values(scales[n - 1], x[n - 1], span))
             attended[:, over_span[0], over_span[1]].copy_(found.reshape(coarse.shape))
-        x[l] = residual_and_mlp(scales[l], x[l], attended)
+        x[n] = residual_and_mlp(scales[n], x[n], attended)
     return x
 
 
@@ -130,7 +130,11 @@ def block_and_inputs(
     block = MultiScaleBlock(8, 2, len(grids), downsample_stride=stride, mlp_ratio=2.0, **options)
     random_weights(block).eval()
     plans = plan_scales(
-        lay_out_scales(grids, window), stride, reads_coarser=block.reads_coarser, row_major=False, device=torch.device("cpu")
+        lay_out_scales(grids, window),
+        stride,
+        reads_coarser=block.reads_coarser,
+        row_major=False,
+        device=torch.device("cpu"),
     )
     generator = torch.Generator().manual_seed(2)
     tokens = [torch.randn(2, *sides, 8, generator=generator, dtype=torch.float64) for sides in grids]
@@ -180,9 +184,7 @@ def test_gradients_are_those_of_the_plain_block(grid: tuple[int, int]) -> None:
         padded = [pad_to(x, plan.layout.padded) for x, plan in zip(leaves, plans, strict=True)]
         return [crop_to(x, plan.layout.grid) for x, plan in zip(block(padded, plans), plans, strict=True)]
 
-    for mine, theirs in zip(
-        gradients(fast), gradients(lambda: reference_block(block, leaves, 4)), strict=True
-    ):
+    for mine, theirs in zip(gradients(fast), gradients(lambda: reference_block(block, leaves, 4)), strict=True):
         assert theirs.abs().max() > 0
         torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-8)
 
@@ -228,7 +230,7 @@ def test_row_major_matching_is_the_plain_one() -> None:
         ((131, 90), {"scale_drop": "1-1-1"}),
         ((40, 300), {"scale_drop": "2-1-1-1"}),
         ((131, 90), {"depths": (1, 2)}),
-        ((131, 90), {"scale_drop": "none"}),
+        ((131, 90), {"depths": (2,)}),
     ],
     ids=str,
 )
