@@ -69,9 +69,7 @@ def _compare_models(records: Sequence[Record], largest: Record) -> str:
     if len(speeds) > 1:
         fastest = max(speeds, key=lambda name: speeds[name])
         slowest = min(speeds, key=lambda name: speeds[name])
-        sentence += (
-            f"; {fastest} runs {three_digits(speeds[fastest] / speeds[slowest])}x as fast as {slowest}"
-        )
+        sentence += f"; {fastest} runs {three_digits(speeds[fastest] / speeds[slowest])}x as fast as {slowest}"
     return f"{sentence}."
 
 

@@ -34,9 +34,7 @@ class ErrorHandlingGroup(TyperGroup):
             describe = getattr(error, "format_message", None)
             if describe is None:
                 raise
-            typer.echo(
-                f"error: {describe()} See `{ctx.command_path} {ctx.invoked_subcommand} --help`.", err=True
-            )
+            typer.echo(f"error: {describe()} See `{ctx.command_path} {ctx.invoked_subcommand} --help`.", err=True)
             raise typer.Exit(2) from error
 
 

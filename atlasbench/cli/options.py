@@ -23,12 +23,7 @@ class ListCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Write every further value of a list option with its own flag, as the parser wants it."""
-        lists = {
-            name
-            for parameter in self.params
-            if getattr(parameter, "multiple", False)
-            for name in parameter.opts
-        }
+        lists = {name for parameter in self.params if getattr(parameter, "multiple", False) for name in parameter.opts}
         return super().parse_args(ctx, list(spread_values(args, lists)))
 
 
@@ -112,9 +107,7 @@ def read_settings(values: Sequence[str]) -> dict[str, Any]:
     for pair in values:
         key, equals, text = pair.partition("=")
         if not equals or not key.isidentifier():
-            raise InvalidOptionError(
-                f"--set: {pair!r} is not KEY=VALUE, e.g. window_size=8 or depths=[2,10]."
-            )
+            raise InvalidOptionError(f"--set: {pair!r} is not KEY=VALUE, e.g. window_size=8 or depths=[2,10].")
         try:
             settings[key] = json.loads(text)
         except ValueError:

@@ -29,9 +29,7 @@ def profile(
             help="auto, float32, bfloat16, float16 (autocast), pure-bfloat16, pure-float16; several.",
         ),
     ] = ["auto"],  # noqa: B006
-    device: Annotated[
-        str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, or meta to count alone.")
-    ] = "auto",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, or meta to count alone.")] = "auto",
     compiled: Annotated[bool, typer.Option("--compile", help="Run under torch.compile.")] = False,
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Channels-last layout.")] = False,
     attention: Annotated[
@@ -56,9 +54,7 @@ def profile(
         bool, typer.Option("--by-module", help="Show where parameters and FLOPs are, and stop.")
     ] = False,
     depth: Annotated[int, typer.Option("--depth", help="Levels of names that --by-module shows.", min=0)] = 2,
-    force: Annotated[
-        bool, typer.Option("--force", help="Try even what is predicted not to fit in memory.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Try even what is predicted not to fit in memory.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A fifth of the time, wider intervals.")] = False,
     cold: Annotated[bool, typer.Option("--cold", help="Flush caches before every iteration.")] = False,
     timeout: Annotated[

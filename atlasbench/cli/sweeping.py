@@ -42,9 +42,7 @@ def show_sweep(sweep: Sweep, folder: Path | None, output_format: str, *, resume:
             progress.stop()
             _show_records(records, output_format)
             kept = f" in {folder}" if folder is not None else ""
-            say(
-                f"interrupted: {len(records)} of {len(sweep.workloads)} workloads done{kept}; --resume goes on"
-            )
+            say(f"interrupted: {len(records)} of {len(sweep.workloads)} workloads done{kept}; --resume goes on")
             raise typer.Exit(130) from None
     skipped = len(sweep.workloads) - len(records)
     if skipped:
@@ -55,9 +53,7 @@ def show_sweep(sweep: Sweep, folder: Path | None, output_format: str, *, resume:
     if records and not any(record.measurement.status is Status.OK for record in records):
         ends = Counter(record.measurement.status.value for record in records)
         raise NothingMeasuredError(
-            "Nothing could be measured: "
-            + ", ".join(f"{count} {status}" for status, count in ends.items())
-            + "."
+            "Nothing could be measured: " + ", ".join(f"{count} {status}" for status, count in ends.items()) + "."
         )
 
 

@@ -44,9 +44,7 @@ def parse_resolution(value: int | str | Sequence[int] | Resolution) -> Resolutio
     if isinstance(value, str):
         match = re.fullmatch(r"(\d{1,7})(?:[xX](\d{1,7}))?", value.strip())
         if match is None:
-            raise InvalidWorkloadError(
-                f"{value!r} is not a resolution: write 1024 or 768x1536 (height x width)."
-            )
+            raise InvalidWorkloadError(f"{value!r} is not a resolution: write 1024 or 768x1536 (height x width).")
         height = int(match[1])
         return Resolution(height, int(match[2]) if match[2] else height)
     sides = list(value)

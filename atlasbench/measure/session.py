@@ -106,9 +106,7 @@ class Session:
         except WorkerCallError as error:
             return Measurement(status=Status.ERROR, message=str(error))
 
-    def measure(
-        self, plan: Plan, protocol: Protocol, on_phase: Callable[[str], None] | None = None
-    ) -> Measurement:
+    def measure(self, plan: Plan, protocol: Protocol, on_phase: Callable[[str], None] | None = None) -> Measurement:
         """Measure a planned workload in a fresh process."""
         with self._server.start_worker() as worker:
             try:
@@ -124,9 +122,7 @@ class Session:
             except AtlasBenchError as error:
                 measurement = Measurement(status=Status.UNSUPPORTED, message=str(error))
             except WorkerTimeoutError as error:
-                measurement = Measurement(
-                    status=Status.TIMEOUT, message=f"{error} (--timeout sets the limit)"
-                )
+                measurement = Measurement(status=Status.TIMEOUT, message=f"{error} (--timeout sets the limit)")
             except WorkerDiedError as error:
                 status = Status.OOM if error.was_out_of_memory else Status.ERROR
                 measurement = Measurement(status=status, message=str(error))

@@ -66,13 +66,14 @@ def relative_half_width(samples: Sequence[float], batches: int = 20, rank: int =
 
 
 def is_drifting(samples: Sequence[float], tolerance: float, batches: int = 20, rank: int = 5) -> bool:
-    """Whether the medians of the two halves differ by more than the tolerance and more than the interval is wide.
+    """Whether the medians of the two halves differ by more than the tolerance, or by more than the interval is wide.
 
-    The larger of the two limits counts: a difference within the interval is what noise alone gives.
+    Either is enough. The tolerance is what catches a steady trend or a step: the interval widens with those. Noise
+    alone goes beyond the interval's width less than once in a hundred cases.
     """
     half = len(samples) // 2
     if half == 0:
         return False
     low, high, _ = interval_of_median(samples, batches, rank)
     difference = abs(median(samples[-half:]) - median(samples[:half]))
-    return difference > max(tolerance * median(samples), high - low)
+    return difference > min(tolerance * median(samples), high - low)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from atlasbench.core.errors import InvalidWorkloadError
 from atlasbench.core.resolution import Resolution
 from atlasbench.core.scales import Grid, format_scale_drop, token_grids
+from atlasbench.models.atlas_depths import choose_depths
 from atlasbench.models.atlas_names import translate_atlas_names
 from atlasbench.models.atlas_options import (
     AtlasOptions,
@@ -23,16 +24,16 @@ from atlasbench.models.atlas_options import (
     Composition,
     WindowMatching,
     check_whole_numbers,
-    choose_depths,
     describe_choices,
     read_word,
 )
 from atlasbench.models.atlas_stage import AtlasStage
 from atlasbench.models.built import BuiltModel
-from atlasbench.models.conv_stem import ConvStem
+from atlasbench.models.conv_stem import ConvStem, check_patch_size
 from atlasbench.models.layers.linear import Classifier
 from atlasbench.models.layers.multiscale_attention import max_pool
-from atlasbench.models.layers.multiscale_plan import ScalePlan, check_row_major, lay_out_scales, plan_scales
+from atlasbench.models.layers.multiscale_plan import ScalePlan, check_row_major, plan_scales
+from atlasbench.models.layers.scale_layout import lay_out_scales
 from atlasbench.models.layers.windows import crop_to, pad_to
 
 
@@ -245,6 +246,7 @@ def build_atlas(
         window_size=window_size,
         downsample_stride=downsample_stride,
     )
+    check_patch_size(patch_size)
     grids = token_grids(resolution, patch_size=patch_size, window_size=window_size, downsample_stride=downsample_stride)
     composition_word, blocks = choose_depths(
         read_word(Composition, "composition", composition),

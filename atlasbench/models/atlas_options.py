@@ -7,19 +7,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from atlasbench.core.compat import StrEnum
-from atlasbench.core.errors import InvalidOptionError, ScaleDropError
-from atlasbench.core.scales import (
-    DEFAULT_DEPTH,
-    Grid,
-    check_depths,
-    check_scale_drop,
-    default_scale_drop,
-    format_scale_drop,
-    padded_grids,
-    parse_scale_drop,
-)
+from atlasbench.core.errors import InvalidOptionError
+from atlasbench.core.scales import Grid, format_scale_drop, padded_grids
 
-_CONV_DEPTHS = (3, 3, 3, 3)  # Table 5 of the paper
 Word = TypeVar("Word", bound=StrEnum)
 
 
@@ -93,6 +83,9 @@ class AtlasOptions:
             raise InvalidOptionError(
                 f"num_heads must divide embed_dim, got {self.num_heads} heads and {self.embed_dim} channels."
             )
+        for option, value in (("mlp_ratio", self.mlp_ratio), ("drop_path_rate", self.drop_path_rate)):
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                raise InvalidOptionError(f"{option} must be a number, got {value!r}.")
         if self.mlp_ratio <= 0:
             raise InvalidOptionError(f"mlp_ratio must be above 0, got {self.mlp_ratio}.")
         if not 0 <= self.drop_path_rate < 1:
@@ -121,52 +114,6 @@ def read_word(kind: type[Word], option: str, word: str) -> Word:
     except ValueError:
         words = ", ".join(kind)
         raise InvalidOptionError(f"{option} must be one of {words}, got {word!r}.") from None
-
-
-def choose_depths(
-    composition: Composition,
-    scale_drop: str | Sequence[int] | None,
-    depths: Sequence[int] | None,
-    num_scales: int,
-    where: str,
-) -> tuple[Composition, tuple[int, ...]]:
-    """Blocks of every stage, and `stack` for the scale drop `none`.
-
-    Args:
-        composition: As asked for.
-        scale_drop: Text, blocks per stage, or None for the default.
-        depths: Blocks per stage, perhaps fewer than scales; None if not given.
-        num_scales: L at the resolution in hand.
-        where: What has that many scales, for messages.
-
-    Raises:
-        ScaleDropError: If the blocks do not fit the scales.
-        InvalidOptionError: If the composition has no scale drop.
-    """
-    if scale_drop is not None and depths is not None:
-        raise ScaleDropError(f"Give scale_drop or depths, not both; {where} has {num_scales} scales.")
-    blocks = None if depths is None else _read_blocks(depths)
-    if composition is Composition.CONV:
-        if scale_drop is not None:
-            raise InvalidOptionError("composition 'conv' has one scale in every stage: give depths, no scale_drop.")
-        return composition, blocks or _CONV_DEPTHS
-    if scale_drop is not None:
-        dropped = parse_scale_drop(scale_drop) if isinstance(scale_drop, str) else _read_blocks(scale_drop)
-        check_scale_drop(dropped, num_scales, where)
-        if dropped is None:
-            return Composition.STACK, (DEFAULT_DEPTH,)
-        if composition is Composition.STACK and num_scales > 1:
-            raise InvalidOptionError(
-                f"composition 'stack' keeps all scales: leave scale_drop {format_scale_drop(dropped)} out."
-            )
-        return composition, dropped
-    if composition is Composition.STACK:
-        if blocks is not None and len(blocks) > 1:
-            raise ScaleDropError(f"composition 'stack' has one stage, but depths has {len(blocks)} entries.")
-        return composition, blocks or (DEFAULT_DEPTH,)
-    if blocks is not None and len(blocks) > num_scales:
-        raise ScaleDropError(f"depths has {len(blocks)} entries, but {where} has {num_scales} scales.")
-    return composition, blocks or default_scale_drop(num_scales)
 
 
 def describe_choices(options: AtlasOptions, grids: Sequence[Grid], is_default_drop: bool) -> tuple[str, ...]:
@@ -198,15 +145,6 @@ def describe_choices(options: AtlasOptions, grids: Sequence[Grid], is_default_dr
         if options.window_matching is WindowMatching.ROW_MAJOR:
             notes.append("coarse windows matched row-major, as in the public code")
     return tuple(notes)
-
-
-def _read_blocks(depths: Sequence[int]) -> tuple[int, ...]:
-    blocks = (depths,) if isinstance(depths, int) else tuple(depths)
-    for block in blocks:
-        if not isinstance(block, int) or isinstance(block, bool):
-            raise ScaleDropError(f"Blocks of a stage must be a whole number, got {block!r}.")
-    check_depths(blocks)
-    return blocks
 
 
 def _halved_grids(first: Grid, stages: int) -> list[Grid]:

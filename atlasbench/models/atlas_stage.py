@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -45,7 +46,7 @@ class AtlasStage(nn.Module):
     def forward(self, tokens: list[Tensor], plans: Sequence[ScalePlan]) -> list[Tensor]:
         """(B, H, W, C) tokens of every scale, finest first and padded to whole windows, to the same."""
         for block in self.blocks:
-            if self.grad_checkpointing and self.training:
+            if self.grad_checkpointing and torch.is_grad_enabled():
                 tokens = checkpoint(block, tokens, plans, use_reentrant=False)
             else:
                 tokens = block(tokens, plans)

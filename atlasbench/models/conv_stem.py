@@ -78,8 +78,7 @@ class ConvStem(nn.Module):
 
     def __init__(self, in_chans: int, dim: int, patch_size: int = 16) -> None:
         super().__init__()
-        if patch_size not in (4, 8, 16):
-            raise InvalidOptionError(f"patch_size must be 4, 8 or 16, got {patch_size}.")
+        check_patch_size(patch_size)
         if dim % 4:
             raise InvalidOptionError(f"embed_dim must be a multiple of 4, got {dim}.")
         quarter, half = dim // 4, dim // 2
@@ -104,6 +103,16 @@ class ConvStem(nn.Module):
         if self.patch_size > 8:
             x = self.down2(self.residual2(x))
         return x
+
+
+def check_patch_size(patch_size: int) -> None:
+    """Refuse a patch that no stem has.
+
+    Raises:
+        InvalidOptionError: If it is not 4, 8 or 16.
+    """
+    if patch_size not in (4, 8, 16):
+        raise InvalidOptionError(f"patch_size must be 4, 8 or 16, got {patch_size}.")
 
 
 def _residual_blocks(dim: int) -> nn.Sequential:

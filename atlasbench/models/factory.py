@@ -78,6 +78,8 @@ def build_model(
         The model, with the options as they belong in a record: building with them again gives the same model.
     """
     entry = find_entry(name)
+    if scale_drop and (entry is None or not entry.has_scales):
+        raise InvalidOptionError(f"{name} has no scales: leave the scale drop out.")
     if ":" in name:
         return _build_from_file(name, resolution, options)
     if entry is None:
@@ -99,8 +101,6 @@ def _build_entry(
     arguments: dict[str, Any] = {"num_classes": entry.num_classes, **entry.arguments, **options}
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
     if scale_drop:
-        if not entry.has_scales:
-            raise InvalidOptionError(f"{name} has no scales: leave the scale drop out.")
         arguments["scale_drop"] = scale_drop
     built: BuiltModel = builder(resolution=resolution, **arguments)
     defaults = {
@@ -112,9 +112,7 @@ def _build_entry(
     return BuiltModel(model=built.model, options=kept, notes=built.notes)
 
 
-def _build_timm(
-    timm_name: str, resolution: Resolution, options: Mapping[str, Any], probe: bool
-) -> BuiltModel:
+def _build_timm(timm_name: str, resolution: Resolution, options: Mapping[str, Any], probe: bool) -> BuiltModel:
     builder = resolve_function(TIMM_BUILDER)
     options = dict(options)
     # A record's options carry the resolved name, so that they can be given again.

@@ -78,7 +78,8 @@ def trace_forward(model: nn.Module, resolution: Resolution) -> Trace:
     image = torch.empty(1, 3, resolution.height, resolution.width, device="meta")
     tracer = _Tracer(image, model, Trace(resolution=resolution))
     modes = [(module, module.training) for module in model.modules()]
-    with torch.no_grad(), _recurrent_layers_by_shape(model), tracer:
+    # The default device is for tables that a model makes as it runs: ConViT's would fill the memory.
+    with torch.device("meta"), torch.no_grad(), _recurrent_layers_by_shape(model), tracer:
         try:
             model.eval()(image)
         finally:

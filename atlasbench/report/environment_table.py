@@ -15,9 +15,7 @@ def describe_fields(environment: Environment) -> list[dict[str, str]]:
         "processor": f"{environment.processor}, {environment.cpu_count} cores",
         "memory": format_bytes(environment.memory_bytes),
         "device": environment.device,
-        "device memory": format_bytes(environment.device_memory_bytes)
-        if environment.device_memory_bytes
-        else "",
+        "device memory": format_bytes(environment.device_memory_bytes) if environment.device_memory_bytes else "",
         "driver": environment.driver,
         "threads": str(environment.threads),
         **environment.versions,

@@ -34,9 +34,7 @@ def build_profile_table(records: Sequence[Record]) -> TextTable:
     if measured:
         columns += _speed_columns(records)
     if any(item.status is not Status.OK for item in measurements):
-        columns.append(
-            Column(title="Status", cells=[item.status.value for item in measurements], is_text=True)
-        )
+        columns.append(Column(title="Status", cells=[item.status.value for item in measurements], is_text=True))
     return TextTable(title=shared, columns=columns, footnotes=_footnotes(records))
 
 
@@ -46,8 +44,7 @@ def build_plan_table(
     """What `--dry-run` shows: every workload with its counts, predicted memory and about how long it takes."""
     identity, shared = _identity_columns(workloads)
     measurements = [
-        plan if isinstance(plan, Measurement) else Measurement(status=Status.OK, counts=plan.counts)
-        for plan in plans
+        plan if isinstance(plan, Measurement) else Measurement(status=Status.OK, counts=plan.counts) for plan in plans
     ]
     memory = [format_bytes(item.counts.predicted_peak_bytes) if item.counts else "-" for item in measurements]
     columns = [*identity, *_count_columns(measurements), Column(title="Memory", cells=memory)]
@@ -111,9 +108,7 @@ def _in_model_order(rows: dict[str, list[int]], modules: Sequence[ModuleCount]) 
 def describe_environment(environment: Environment) -> str:
     """One line: device, torch, threads."""
     torch_version = environment.versions.get("torch", "?")
-    threads = (
-        f", {environment.threads} threads" if environment.driver == "" else f", driver {environment.driver}"
-    )
+    threads = f", {environment.threads} threads" if environment.driver == "" else f", driver {environment.driver}"
     return f"{environment.device}{threads}, torch {torch_version}"
 
 
@@ -191,9 +186,7 @@ def _speed_columns(records: Sequence[Record]) -> list[Column]:
 def _footnotes(records: Sequence[Record]) -> list[str]:
     methods = {record.measurement.memory.method for record in records if record.measurement.memory}
     memory = "; ".join(_MEMORY_WORDS.get(method, method) for method in sorted(methods))
-    lines = [
-        f"Params, MACs and FLOPs (2 per MAC) counted, per image{f'; memory {memory}' if memory else ''}."
-    ]
+    lines = [f"Params, MACs and FLOPs (2 per MAC) counted, per image{f'; memory {memory}' if memory else ''}."]
     for record in records:
         measurement = record.measurement
         remarks = [measurement.message] if measurement.status is not Status.OK else []

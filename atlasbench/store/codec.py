@@ -90,11 +90,7 @@ def _make(kind: type[Any], data: Mapping[str, Any]) -> Any:
     """A value of this class from the fields that it knows; lists become tuples."""
     known = {item.name for item in dataclasses.fields(kind)}
     return kind(
-        **{
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in data.items()
-            if key in known
-        }
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in known}
     )
 
 

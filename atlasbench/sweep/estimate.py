@@ -34,8 +34,6 @@ def estimate_seconds(plan: Plan | Measurement, protocol: Protocol, flops_per_s: 
     return _OVERHEAD_S + warmup_s + sampling_s + step_s
 
 
-def estimate_sweep(
-    plans: Sequence[Plan | Measurement], protocol: Protocol, flops_per_s: float
-) -> list[float]:
+def estimate_sweep(plans: Sequence[Plan | Measurement], protocol: Protocol, flops_per_s: float) -> list[float]:
     """Wall time of each workload, in seconds."""
     return [estimate_seconds(plan, protocol, flops_per_s) for plan in plans]

@@ -106,14 +106,9 @@ def _drops_by_resolution(model: str, request: SweepRequest) -> dict[Resolution, 
             if has_scales(model):
                 _number_of_scales(model, resolution, request.options)
         if fixed and request.scale_drops:
-            raise ScaleDropError(
-                "--drop and the option depths (or composition=conv) exclude each other: give one."
-            )
+            raise ScaleDropError("--drop and the option depths (or composition=conv) exclude each other: give one.")
         return {resolution: [""] for resolution in request.resolutions}
-    scales = {
-        resolution: _number_of_scales(model, resolution, request.options)
-        for resolution in request.resolutions
-    }
+    scales = {resolution: _number_of_scales(model, resolution, request.options) for resolution in request.resolutions}
     if not request.scale_drops:
         return {resolution: [_default_drop(count, request.options)] for resolution, count in scales.items()}
     parsed = [parse_scale_drop(drop) for drop in request.scale_drops]
@@ -139,6 +134,4 @@ def _number_of_scales(model: str, resolution: Resolution, options: Mapping[str, 
 
 
 def _default_drop(num_scales: int, options: Mapping[str, Any]) -> str:
-    return (
-        "none" if options.get("composition") == "stack" else format_scale_drop(default_scale_drop(num_scales))
-    )
+    return "none" if options.get("composition") == "stack" else format_scale_drop(default_scale_drop(num_scales))

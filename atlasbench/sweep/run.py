@@ -22,9 +22,7 @@ class Measurer(Interface):
     def plan(self, workload: Workload) -> Plan | Measurement:
         """Resolve and count a workload, or say how it already ended."""
 
-    def measure(
-        self, plan: Plan, protocol: Protocol, on_phase: Callable[[str], None] | None = None
-    ) -> Measurement:
+    def measure(self, plan: Plan, protocol: Protocol, on_phase: Callable[[str], None] | None = None) -> Measurement:
         """Measure a planned workload."""
 
 
@@ -100,9 +98,7 @@ def run_sweep(
         resolved = planned.workload if isinstance(planned, Plan) else workload
         if (workload_key(resolved), here) in done:
             continue
-        measurement = (
-            planned if isinstance(planned, Measurement) else _measure(planned, measurer, protocol, tell)
-        )
+        measurement = planned if isinstance(planned, Measurement) else _measure(planned, measurer, protocol, tell)
         record = Record(
             workload=resolved,
             measurement=measurement,
@@ -115,13 +111,9 @@ def run_sweep(
         yield record
 
 
-def _measure(
-    plan: Plan, measurer: Measurer, protocol: Protocol, on_phase: Callable[[str], None]
-) -> Measurement:
+def _measure(plan: Plan, measurer: Measurer, protocol: Protocol, on_phase: Callable[[str], None]) -> Measurement:
     if plan.workload.device_type == "meta":
-        return Measurement(
-            status=Status.OK, notes=plan.notes, counts=plan.counts, memory=predicted_memory(plan)
-        )
+        return Measurement(status=Status.OK, notes=plan.notes, counts=plan.counts, memory=predicted_memory(plan))
     measurement = measurer.measure(plan, protocol, on_phase)
     return replace(measurement, counts=plan.counts)
 

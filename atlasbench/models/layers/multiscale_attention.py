@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from atlasbench.models.layers.bottom_up_plan import BottomUpPiece
 from atlasbench.models.layers.drop_path import DropPath
 from atlasbench.models.layers.linear import Mlp, Projection
-from atlasbench.models.layers.multiscale_plan import BottomUpPiece, ScaleLayout, ScalePlan
+from atlasbench.models.layers.multiscale_plan import ScalePlan
 from atlasbench.models.layers.position import WindowPosition
+from atlasbench.models.layers.scale_layout import ScaleLayout
 from atlasbench.models.layers.windows import (
     crop_to,
     merge_query_windows,
@@ -153,7 +155,7 @@ class MultiScaleBlock(nn.Module):
                 _read_windows(kv, parent, plan.layout.num_windows)
                 for kv, parent in zip(coarser, plan.parents, strict=True)
             ]
-            keys_values = torch.cat([own, *parts], dim=4) if parts else own
+            keys_values = _concatenate([own, *parts], dim=4)
             window, counts = plan.layout.window, plan.layout.counts
             queries = split_query_windows(scale.project_queries(x[index]), window, scale.num_heads)
             attended = _attend(queries, keys_values, plan.mask)
@@ -171,14 +173,11 @@ class MultiScaleBlock(nn.Module):
             assert finer is not None
             scale, plan = scales[index], plans[index]
             queries = scale.project_queries(x[index])
-            attended = torch.cat(
-                [
-                    torch.cat([_attend_piece(queries, finer, piece, scale.num_heads) for piece in row], dim=2)
-                    for row in plan.bottom_up
-                ],
-                dim=1,
-            )
-            x[index] = scale.update(x[index], attended)
+            rows = [
+                _concatenate([_attend_piece(queries, finer, piece, scale.num_heads) for piece in row], dim=2)
+                for row in plan.bottom_up
+            ]
+            x[index] = scale.update(x[index], _concatenate(rows, dim=1))
             if index + 1 < len(x):
                 finer = scale.project_keys_values(x[index], plan.layout)
         return x
@@ -188,6 +187,11 @@ def max_pool(x: Tensor, stride: int) -> Tensor:
     """(B, H, W, C) to (B, ceil(H / stride), ceil(W / stride), C), the maximum of each cell."""
     pooled = F.max_pool2d(x.permute(0, 3, 1, 2), stride, ceil_mode=True)
     return pooled.permute(0, 2, 3, 1)
+
+
+def _concatenate(parts: Sequence[Tensor], dim: int) -> Tensor:
+    """`torch.cat`, which would copy even a single part."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=dim)
 
 
 def _attend_piece(queries: Tensor, finer: Tensor, piece: BottomUpPiece, num_heads: int) -> Tensor:

@@ -38,9 +38,7 @@ class FakeDevice(Device):
     def synchronize(self) -> None:
         self.log.append("synchronize")
 
-    def time_chunk(
-        self, step: Callable[[], object], *, samples: int = 1, calls: int = 1, cold: bool = False
-    ) -> Chunk:
+    def time_chunk(self, step: Callable[[], object], *, samples: int = 1, calls: int = 1, cold: bool = False) -> Chunk:
         self.chunk_sizes.append(samples)
         seconds = []
         for _ in range(samples):

@@ -109,18 +109,30 @@ def test_half_width_is_relative_to_the_median() -> None:
     assert relative_half_width(samples) == pytest.approx((16 - 5) / 2 / 10.5)
 
 
-def test_a_step_between_the_halves_is_drift_but_noise_as_wide_is_not() -> None:
+@pytest.mark.parametrize("rise", [0.0, 0.015])
+def test_noise_and_small_differences_are_no_drift(rise: float) -> None:
     rng = np.random.default_rng(5)
-    steady = 1 + 0.001 * rng.standard_normal(100)
-    assert not is_drifting(steady, 0.02)
-    assert not is_drifting([*steady[:50], *steady[50:] + 0.019], 0.02)  # below 2 %
-    slow_rise = np.where(np.arange(100) < 50, 1.0, 1.03) + 0.001 * rng.standard_normal(100)
-    assert not is_drifting(slow_rise, 0.02)  # the interval spans both levels: it says so by its width
-    late_step = [*[1.0] * 51, *[1.05] * 49]
-    assert interval_of_median(late_step)[1] == 1.05
-    assert not is_drifting(late_step, 0.02)
+    assert not is_drifting(np.linspace(1, 1 + rise, 100) + 0.001 * rng.standard_normal(100), 0.02)
 
 
-def test_a_few_samples_can_drift_too() -> None:
+@pytest.mark.parametrize("samples", [np.linspace(1, 1.06, 100), [*[1.0] * 50, *[1.03] * 50], [1.0, 1.1, 1.2]])
+def test_halves_that_differ_by_more_than_the_tolerance_are_drift(samples) -> None:
+    assert is_drifting(samples, 0.02)
+    assert is_drifting(list(samples)[::-1], 0.02)
+    assert not is_drifting(samples, 0.2)
+
+
+def test_halves_that_differ_by_more_than_the_interval_are_drift() -> None:
+    first_half = [1.0, 1.001, 1.001, 1.001] + [1.0, 1.001, 1.001, 1.0] * 9  # 21 of 40: its median is 1.001
+    low, high, _ = interval_of_median([*first_half, *[1.0] * 40])
+    assert (low, high) == (1.0, 1.0005)
+    assert is_drifting([*first_half, *[1.0] * 40], 0.02)
+
+
+def test_independent_noise_is_called_drift_less_than_once_in_a_hundred_cases() -> None:
+    rng = np.random.default_rng(11)
+    assert sum(is_drifting(independent_noise(100, rng), 1.0) for _ in range(RUNS)) <= 0.01 * RUNS
+
+
+def test_one_sample_cannot_drift() -> None:
     assert not is_drifting([1.0], 0.02)
-    assert not is_drifting([1.0, 1.5, 2.0], 0.02)  # the range is the interval

@@ -17,7 +17,8 @@ from atlasbench.core.scales import (
 )
 from atlasbench.models.atlas import Atlas, build_atlas
 from atlasbench.models.layers.multiscale_attention import MultiScaleBlock
-from atlasbench.models.layers.multiscale_plan import lay_out_scales, plan_scales
+from atlasbench.models.layers.multiscale_plan import plan_scales
+from atlasbench.models.layers.scale_layout import lay_out_scales
 
 Grids = Sequence[tuple[int, int]]
 

@@ -11,7 +11,8 @@ from atlasbench.core.resolution import Resolution
 from atlasbench.core.scales import coarser_grids, window_shapes
 from atlasbench.models.atlas import Atlas, build_atlas
 from atlasbench.models.layers.multiscale_attention import MultiScaleBlock, ScaleBlock
-from atlasbench.models.layers.multiscale_plan import ScalePlan, lay_out_scales, plan_scales
+from atlasbench.models.layers.multiscale_plan import ScalePlan, plan_scales
+from atlasbench.models.layers.scale_layout import lay_out_scales
 from atlasbench.models.layers.windows import crop_to, pad_to
 
 WINDOWS = [(4, 2), (4, 4), (6, 3), (8, 2)]  # window, stride
