@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atlasbench.core.errors import InvalidWorkloadError
+from atlasbench.core.errors import InvalidWorkloadError, UnknownModelError
 from atlasbench.core.plan import Plan
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.record import Environment, Measurement, Record
 from atlasbench.core.resolution import Resolution, parse_resolution
 from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Mode, Workload
+from atlasbench.measure.machine import usable_cores
 from atlasbench.measure.session import Session
-from atlasbench.store.jsonl import RecordFile, UnreadableLine, check_writable, load_records
+from atlasbench.store.jsonl import (
+    RecordFile,
+    UnreadableLine,
+    check_writable,
+    describe_unreadable,
+    load_earlier_records,
+    load_records,
+)
+from atlasbench.sweep.estimate import estimate_seconds
 from atlasbench.sweep.grid import SweepRequest, expand_request
-from atlasbench.sweep.run import NoStore, Progress, finished_keys, new_run_id, run_sweep
+from atlasbench.sweep.run import (
+    NoStore,
+    Progress,
+    RecordKey,
+    find_finished,
+    finished_records,
+    new_run_id,
+    run_sweep,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +51,9 @@ class Sweep:
         session: Plans and measures.
         protocol: How long to warm up and sample.
         run_id: Names the file of records.
+        out: Folder that keeps the records; None to keep them nowhere.
+        finished: Earlier records of the folder, by key, that stand for their workloads.
+        unreadable: Lines of the folder that are no records.
     """
 
     workloads: tuple[Workload, ...]
@@ -40,6 +61,9 @@ class Sweep:
     session: Session
     protocol: Protocol
     run_id: str
+    out: Path | None = None
+    finished: Mapping[RecordKey, Record]
+    unreadable: Sequence[UnreadableLine]
 
     def plan(self, on_progress: Callable[[Progress], None] = lambda _: None) -> list[Plan | Measurement]:
         """Count every workload, without measuring."""
@@ -49,17 +73,31 @@ class Sweep:
             plans.append(self.session.plan(workload))
         return plans
 
+    def estimate(self, plans: Sequence[Plan | Measurement]) -> list[float]:
+        """About how many seconds each workload will take; 0 for what is finished, decided or only counted."""
+        seconds = []
+        speeds: dict[Dtype, float] = {}
+        for workload, plan in zip(self.workloads, plans, strict=True):
+            if workload.device_type == "meta" or self.is_finished(workload, plan):
+                seconds.append(0.0)
+                continue
+            if workload.dtype not in speeds:
+                speeds[workload.dtype] = self.session.measure_speed(workload.device, workload.dtype.value)
+            seconds.append(estimate_seconds(plan, self.protocol, speeds[workload.dtype]))
+        return seconds
+
+    def is_finished(self, workload: Workload, plan: Plan | Measurement) -> bool:
+        """Whether an earlier record stands for this workload."""
+        return find_finished(workload, plan, self.environment, self.finished) is not None
+
     def run(
         self,
-        out: Path | None,
         *,
         plans: Sequence[Plan | Measurement] | None = None,
-        resume: bool = False,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> Iterator[Record]:
-        """Measure, storing each record in a new file of the folder `out` before it is given out."""
-        done = finished_keys(existing_records(out)[0]) if resume and out is not None else set()
-        with RecordFile(out, self.run_id) if out is not None else nullcontext(NoStore()) as store:
+        """Measure, storing each record before it is given out; earlier records that stand are given out as they are."""
+        with RecordFile(self.out, self.run_id) if self.out is not None else nullcontext(NoStore()) as store:
             yield from run_sweep(
                 self.workloads,
                 self.session,
@@ -67,8 +105,8 @@ class Sweep:
                 environment=self.environment,
                 protocol=self.protocol,
                 run_id=self.run_id,
-                done=done,
-                plans=dict(enumerate(plans)) if plans is not None else None,
+                finished=self.finished,
+                plans=plans,
                 on_progress=on_progress,
             )
 
@@ -79,67 +117,84 @@ def open_sweep(
     *,
     protocol: Protocol | None = None,
     out: Path | None = None,
+    resume: bool = False,
     threads: int | None = None,
     force: bool = False,
 ) -> Iterator[Sweep]:
     """Check everything that can be wrong with a request, and start the processes that will serve it.
 
+    Args:
+        request: What to measure.
+        protocol: How long to warm up and sample; the defaults when None.
+        out: Folder that keeps the records; kept nowhere when None.
+        resume: Whether records of the folder stand for workloads that this environment has finished.
+        threads: Cores to use on a CPU; all physical cores when None.
+        force: Whether to try what is predicted not to fit in memory.
+
     Raises:
         AtlasBenchError: If a name, a value, the device or the output folder is wrong.
     """
     expand_request(replace(request, device="cpu" if request.device == "auto" else request.device))
+    _check_threads(threads)
+    earlier, unreadable = load_earlier_records(out) if resume and out is not None else ([], [])
     if out is not None:
         check_writable(out)
     with Session(threads=threads, force=force) as session:
         device = session.choose_device(request.device, tuple(dtype.value for dtype in request.dtypes))
         workloads = tuple(expand_request(replace(request, device=device)))
-        checked = set()
-        for workload in workloads:
-            if (workload.model, workload.scale_drop) not in checked:
-                session.check_model(workload)
-                checked.add((workload.model, workload.scale_drop))
+        for workload in _one_of_each_model(workloads):
+            session.check_model(workload)
         yield Sweep(
             workloads=workloads,
             environment=session.probe_environment(device),
             session=session,
             protocol=protocol or Protocol(),
             run_id=new_run_id(),
+            out=out,
+            finished=finished_records(earlier),
+            unreadable=unreadable,
         )
 
 
-def existing_records(folder: Path) -> tuple[list[Record], list[UnreadableLine]]:
-    """The records in a folder; none where there is no folder or no file of records yet.
+def _one_of_each_model(workloads: Sequence[Workload]) -> Iterable[Workload]:
+    """The first workload of every model and scale drop: names and options are right or wrong at any size."""
+    firsts: dict[tuple[str, str], Workload] = {}
+    for workload in workloads:
+        firsts.setdefault((workload.model, workload.scale_drop), workload)
+    return firsts.values()
 
-    Raises:
-        RecordsError: If there are files of records, but no line can be read.
-    """
-    if not folder.exists() or (folder.is_dir() and not any(folder.rglob("*.jsonl"))):
-        return [], []
-    return load_records([folder])
+
+def _check_threads(threads: int | None) -> None:
+    cores = len(usable_cores())
+    if threads is not None and not 1 <= threads <= cores:
+        raise InvalidWorkloadError(f"threads must be 1 to {cores}, the cores this process may use, got {threads}.")
 
 
 def profile(
     models: str | Sequence[str],
     *,
-    resolutions: Sequence[int | str | Sequence[int] | Resolution] = (1024,),
-    batch_sizes: Sequence[int] = (1,),
-    scale_drops: Sequence[str] = (),
-    modes: Sequence[str] = ("infer",),
-    dtypes: Sequence[str] = ("auto",),
+    resolutions: int | str | Sequence[int | str | Sequence[int] | Resolution] = 1024,
+    batch_sizes: int | Sequence[int] = 1,
+    scale_drops: str | Sequence[str] = (),
+    modes: str | Sequence[str] = "infer",
+    dtypes: str | Sequence[str] = "auto",
     device: str = "auto",
     compiled: bool = False,
     channels_last: bool = False,
     attention_backend: str = "auto",
-    options: dict[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     num_classes: int | None = None,
     protocol: Protocol | None = None,
     threads: int | None = None,
     out: str | Path | None = None,
+    resume: bool = False,
 ) -> list[Record]:
     """Measure every combination of models, resolutions, batch sizes, scale drops, modes and dtypes.
 
+    Each of these takes one value or several.
+
     Args:
-        models: One name or several, as `atlasbench models` lists them.
+        models: Names of `atlasbench models`, timm names, or `path/to/file.py:function`.
         resolutions: Pixels: numbers, `(height, width)` or `"768x1536"`.
         batch_sizes: Images per step.
         scale_drops: Blocks per stage for models with scales, e.g. `"2-10"` or `"none"`.
@@ -154,6 +209,7 @@ def profile(
         protocol: How long to warm up and sample; the defaults when None.
         threads: Cores to use on a CPU; all physical cores when None.
         out: Folder that keeps the records; kept nowhere when None.
+        resume: Whether records of the folder stand for workloads that this environment has finished.
 
     Returns:
         One record per workload, in order.
@@ -162,12 +218,12 @@ def profile(
         AtlasBenchError: If a name, a value, the device or the output folder is wrong. Nothing was measured then.
     """
     request = SweepRequest(
-        models=(models,) if isinstance(models, str) else tuple(models),
-        resolutions=tuple(parse_resolution(resolution) for resolution in resolutions),
-        batch_sizes=tuple(batch_sizes),
-        scale_drops=tuple(scale_drops),
-        modes=tuple(_word(Mode, mode, "mode") for mode in modes),
-        dtypes=tuple(_word(Dtype, dtype, "dtype") for dtype in dtypes),
+        models=_several(models),
+        resolutions=tuple(parse_resolution(resolution) for resolution in _several(resolutions)),
+        batch_sizes=_several(batch_sizes),
+        scale_drops=_several(scale_drops),
+        modes=tuple(_word(Mode, mode, "mode") for mode in _several(modes)),
+        dtypes=tuple(_word(Dtype, dtype, "dtype") for dtype in _several(dtypes)),
         device=device,
         compiled=compiled,
         memory_format=MemoryFormat.CHANNELS_LAST if channels_last else MemoryFormat.CONTIGUOUS,
@@ -175,11 +231,16 @@ def profile(
         options=with_num_classes(options or {}, num_classes),
     )
     folder = None if out is None else Path(out)
-    with open_sweep(request, protocol=protocol, out=folder, threads=threads) as sweep:
-        return list(sweep.run(folder))
+    with open_sweep(request, protocol=protocol, out=folder, resume=resume, threads=threads) as sweep:
+        _warn_of(sweep.unreadable)
+        return list(sweep.run())
 
 
-def with_num_classes(options: dict[str, Any], num_classes: int | None) -> dict[str, Any]:
+def _several(values: Any) -> tuple[Any, ...]:
+    return (values,) if isinstance(values, str | int) else tuple(values)
+
+
+def with_num_classes(options: Mapping[str, Any], num_classes: int | None) -> dict[str, Any]:
     """Options with the number of classes among them, if one was given."""
     if num_classes is None:
         return dict(options)
@@ -197,14 +258,23 @@ def _word(kind: type[Any], word: str, what: str) -> Any:
 
 
 def load_results(*sources: str | Path) -> pd.DataFrame:
-    """Read records from files and folders, as one row per record with the tidy columns.
+    """Read records from files and folders, as one row per record with the tidy columns, oldest first.
+
+    Lines that are no records are skipped with a warning.
 
     Raises:
-        RecordsError: If a path is not there, or no line can be read.
+        RecordsError: If a path is not there, no line can be read, or a newer version wrote one.
     """
     from atlasbench.analysis.frame import build_frame
 
-    return build_frame(load_records([Path(source) for source in sources])[0])
+    records, unreadable = load_records([Path(source) for source in sources])
+    _warn_of(unreadable)
+    return build_frame(records)
+
+
+def _warn_of(unreadable: Sequence[UnreadableLine]) -> None:
+    if unreadable:
+        warnings.warn(describe_unreadable(unreadable), stacklevel=3)
 
 
 def probe_environment(device: str = "auto") -> Environment:
@@ -217,13 +287,16 @@ def probe_environment(device: str = "auto") -> Environment:
         return session.probe_environment(session.choose_device(device, ()))
 
 
-def search_models(pattern: str | None = None) -> tuple[list[dict[str, Any]], list[str]]:
+def search_models(pattern: str | None = None) -> tuple[list[dict[str, str]], list[str]]:
     """Built-in backbones, and timm's names, that match a pattern (`atlas*`, or any part of a name).
 
     Returns:
         A row for each built-in backbone, and the names of timm models (none without a pattern).
+
+    Raises:
+        UnknownModelError: If nothing matches.
     """
-    from fnmatch import fnmatch
+    from fnmatch import fnmatchcase
 
     from atlasbench.registry import MODELS
 
@@ -237,9 +310,13 @@ def search_models(pattern: str | None = None) -> tuple[list[dict[str, Any]], lis
             "paper": f"{entry.paper}, {entry.year}",
         }
         for name, entry in MODELS.items()
-        if fnmatch(name, wanted)
+        if fnmatchcase(name, wanted)
     ]
     if not pattern:
         return rows, []
     with Session() as session:
-        return rows, session.list_timm_models(wanted)
+        # Ours are entered in timm, too.
+        timm_names = [name for name in session.list_timm_models(wanted) if name not in MODELS]
+        if not rows and not timm_names:
+            raise UnknownModelError(pattern, [*MODELS, *session.list_timm_models("*")])
+    return rows, timm_names

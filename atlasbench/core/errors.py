@@ -18,6 +18,8 @@ class UnknownModelError(AtlasBenchError):
     def __init__(self, name: str, known: Iterable[str]) -> None:
         close = difflib.get_close_matches(name, list(known), n=3)
         hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See `atlasbench models`."
+        if name.endswith(".py"):
+            hint = f"To load a file, name the function that builds the model: {name}:build_model."
         super().__init__(f"Unknown model {name!r}. {hint}")
 
 
@@ -43,6 +45,10 @@ class CheckpointError(AtlasBenchError):
 
 class DeviceError(AtlasBenchError):
     """The device is not there, or cannot do what was asked."""
+
+
+class InstallationError(AtlasBenchError):
+    """The process that holds torch and the models cannot start or go on."""
 
 
 class OutputError(AtlasBenchError):

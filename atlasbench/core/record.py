@@ -205,7 +205,6 @@ class Record:
         run_id: One id for all records of one run of the program.
         time: When it was stored, UTC, ISO 8601.
         family: Architecture, e.g. `atlas`.
-        extra: Fields of the line that this version does not know, kept as they were.
     """
 
     workload: Workload
@@ -214,7 +213,6 @@ class Record:
     run_id: str
     time: str
     family: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[Any, ...]:

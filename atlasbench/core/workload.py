@@ -90,8 +90,8 @@ class Workload:
     def __post_init__(self) -> None:
         if not self.model:
             raise InvalidWorkloadError("A workload needs a model name. See `atlasbench models`.")
-        if self.batch_size < 1:
-            raise InvalidWorkloadError(f"A batch size must be at least 1, got {self.batch_size}.")
+        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise InvalidWorkloadError(f"A batch size is a whole number of at least 1, got {self.batch_size!r}.")
 
     @property
     def device_type(self) -> str:
@@ -110,6 +110,11 @@ class Workload:
         if self.scale_drop:
             parts.insert(1, f"D {self.scale_drop}")
         return ", ".join([*parts, self.mode.value, self.dtype.value])
+
+
+def is_file(model: str) -> bool:
+    """Whether a model is a function in the user's own file: `path/to/file.py:build_model`."""
+    return ":" in model
 
 
 def canonical_json(value: Any) -> str:

@@ -1,4 +1,5 @@
-"""Workload to counts and measurement, each in a process of its own. torch is imported here and in models.
+"""Workload -> measurement: counted without data, or watched while it runs in a process of its own.
 
-May import models, registry and core.
+Devices stand behind one interface (`device.py`); `observe.py` runs one workload; the constants of the method are in
+`core/protocol.py`. Imports models, registry and core, never store, report or the command line.
 """

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """First word of a worker: its process id, so that it can be ended."""
+    """First word of a worker: its process id, by which it can be ended."""
 
     pid: int
 
@@ -49,7 +49,8 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Died:
-    """The worker was ended by a signal."""
+    """The worker ended in the middle of a call: by a signal, or (0) by itself, with an exit code."""
 
     signal_number: int
+    exit_code: int
     was_out_of_memory: bool

@@ -1,7 +1,7 @@
 """The fork server: imports torch, timm and our models once, touches no device, and forks a process on request.
 
-Run as `python -m atlasbench.measure.serve SOCKET`; see `workers.py` for the other end. Each connection gets a
-fresh process (the worker), and a guardian that waits for it and reports how it ended when it could not itself.
+See `workers.py` for the other end. Every request carries one end of a connection, which gets a fresh process (the
+worker) and a guardian that waits for it and says how it ended when it could not itself.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import ctypes
 import gc
 import importlib
 import os
-import select
 import signal
+import socket
 import sys
 import traceback
-from multiprocessing.connection import Connection, Listener
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,40 +27,55 @@ PRELOAD = ("atlasbench.measure.jobs", "atlasbench.measure.count", "timm")
 _PR_SET_PDEATHSIG = 1
 
 
-def serve(address: str) -> None:
-    """Accept connections until standard input closes, that is, until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # guardians are reaped by the system
-    with Listener(address, family="AF_UNIX", backlog=16) as listener:
-        for name in PRELOAD:
-            importlib.import_module(name)
-        gc.freeze()  # what was imported stays shared with every fork
-        accepting = listener._listener._socket  # type: ignore[attr-defined]
-        while True:
-            ready, _, _ = select.select([accepting, sys.stdin], [], [])
-            if sys.stdin in ready:
-                return
-            connection = listener.accept()
-            if os.fork() == 0:
-                accepting.close()
-                _guard(connection)
-            connection.close()
-
-
-def _guard(connection: Connection) -> NoReturn:
-    """Fork the worker and wait for it; when a signal ended it, tell the client in its place."""
+def main() -> None:
+    """Serve the program that started this process; its first argument is the number of the control socket."""
     _die_with_parent()
+    serve(socket.socket(fileno=int(sys.argv[1])))
+
+
+def serve(control: socket.socket) -> None:
+    """Fork for every connection that comes in, until the other end is closed, that is, the program is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program decides what Ctrl-C ends
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # guardians are reaped by the system
+    for name in PRELOAD:
+        importlib.import_module(name)
+    gc.freeze()  # what was imported stays shared with every fork
+    while (connection := _receive_connection(control)) is not None:
+        server = os.getpid()
+        if os.fork() == 0:
+            control.close()
+            _guard(connection, server)
+        connection.close()
+    if os.getpgrp() == os.getpid():  # workers too, where the system does not see to it
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _receive_connection(control: socket.socket) -> Connection | None:
+    try:
+        _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    except ConnectionError:
+        return None
+    return Connection(descriptors[0]) if descriptors else None
+
+
+def _guard(connection: Connection, server: int) -> NoReturn:
+    """Fork the worker and wait for it; when a signal ended it, tell the client in its place."""
+    _die_with_parent(server)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     kills_before = _out_of_memory_kills()
+    guardian = os.getpid()
     worker = os.fork()
     if worker == 0:
-        _die_with_parent()
+        _die_with_parent(guardian)
         _work(connection)
     _, status = os.waitpid(worker, 0)
-    if os.WIFSIGNALED(status):
-        died = Died(signal_number=os.WTERMSIG(status), was_out_of_memory=_out_of_memory_kills() > kills_before)
-        with contextlib.suppress(OSError):
-            connection.send(died)
+    died = Died(
+        signal_number=os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
+        exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
+        was_out_of_memory=_out_of_memory_kills() > kills_before,
+    )
+    with contextlib.suppress(OSError):  # nobody listens when the worker ended because it was no longer needed
+        connection.send(died)
     os._exit(0)
 
 
@@ -71,34 +87,52 @@ def _work(connection: Connection) -> NoReturn:
     with contextlib.suppress(EOFError, OSError):
         connection.send(Hello(pid=os.getpid()))
         while True:
-            call: Call = connection.recv()
-            connection.send(_answer(call, connection))
+            _send(_answer(connection.recv(), connection), connection)
     os._exit(0)
 
 
+def _send(answer: Returned | Failed, connection: Connection) -> None:
+    try:
+        connection.send(answer)
+    except OSError:
+        raise
+    except Exception as error:  # a value that cannot be pickled, whatever its class raises then
+        connection.send(_describe_failure(error))
+
+
 def _answer(call: Call, connection: Connection) -> Returned | Failed:
-    keywords: dict[str, Any] = dict(call.keywords)
+    keywords: Mapping[str, Any] = call.keywords
     if call.wants_phases:
-        keywords["on_phase"] = lambda name: connection.send(Phase(name=name))
+        keywords = {**keywords, "on_phase": lambda name: connection.send(Phase(name=name))}
     module_name, _, function_name = call.function.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), function_name)
         return Returned(value=function(*call.arguments, **keywords))
     except AtlasBenchError as error:
         return Failed(kind=type(error).__name__, message=str(error))
-    except Exception as error:  # a bug in a model or in us: the client decides what it means
-        lines = str(error).strip().splitlines()
-        return Failed(
-            kind="",
-            message=f"{type(error).__name__}: {lines[0] if lines else 'no message'}",
-            traceback=traceback.format_exc(),
-        )
+    except (Exception, SystemExit) as error:  # a bug in a model or in us: the client decides what it means
+        return _describe_failure(error)
 
 
-def _die_with_parent() -> None:
-    """Have the system end this process when its parent ends, however that happens (Linux)."""
+def _describe_failure(error: BaseException) -> Failed:
+    lines = str(error).strip().splitlines()
+    return Failed(
+        kind="",
+        message=f"{type(error).__name__}: {lines[0] if lines else 'no message'}",
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _die_with_parent(parent: int | None = None) -> None:
+    """Have the system end this process when its parent ends, however that happens (Linux).
+
+    Args:
+        parent: Its process id, to notice when it has ended already.
+    """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
 
 
 def _out_of_memory_kills() -> int:
@@ -108,8 +142,3 @@ def _out_of_memory_kills() -> int:
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
     return 0
-
-
-if __name__ == "__main__":
-    _die_with_parent()
-    serve(sys.argv[1])

@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from atlasbench.core.errors import AtlasBenchError, UnsupportedError
+from atlasbench.core.errors import AtlasBenchError, InstallationError, UnsupportedError
 from atlasbench.core.plan import Plan
 from atlasbench.core.protocol import Protocol
-from atlasbench.core.record import Environment, Measurement, Memory, Status
-from atlasbench.core.workload import Workload
-from atlasbench.measure.workers import (
-    Worker,
-    WorkerCallError,
-    WorkerDiedError,
-    WorkerServer,
-    WorkerTimeoutError,
-)
+from atlasbench.core.record import Environment, Measurement, Status
+from atlasbench.core.workload import Workload, is_file
+from atlasbench.measure.workers import Worker, WorkerCallError, WorkerDiedError, WorkerServer, WorkerTimeoutError
 
 COUNT_TIMEOUT_S = 120.0  # a count takes about a second; some models never finish without data
 PROBE_TIMEOUT_S = 300.0
+_JOBS = "atlasbench.measure.jobs"
+_WORKER_ERRORS = (WorkerCallError, WorkerTimeoutError, WorkerDiedError)
 
 
 class Session:
     """The measuring side of a run: one fork server, one worker for counting, a fresh worker for each workload.
 
     Torch is imported by the server only; the process that holds the session stays small.
+
+    Args:
+        threads: Cores to use on a CPU; all physical cores when None.
+        force: Whether to try what is predicted not to fit in memory.
     """
 
     def __init__(self, *, threads: int | None = None, force: bool = False) -> None:
         self._server = WorkerServer()
+        self._server_has_worked = False
         self._counter: Worker | None = None
         self._threads = threads
         self._force = force
@@ -40,14 +41,7 @@ class Session:
         Raises:
             DeviceError: If the device is not there.
         """
-        # A process of its own: looking at a device may start its driver, which does not survive a fork.
-        with self._server.start_worker() as worker:
-            environment: Environment = worker.call(
-                "atlasbench.measure.jobs:probe_environment_of",
-                device,
-                self._threads,
-                timeout_s=PROBE_TIMEOUT_S,
-            )
+        environment: Environment = self._probe("probe_environment_of", device, self._threads)
         return environment
 
     def choose_device(self, device: str, dtypes: tuple[str, ...]) -> str:
@@ -56,27 +50,20 @@ class Session:
         Raises:
             DeviceError: If it is not, or cannot.
         """
-        with self._server.start_worker() as worker:
-            chosen: str = worker.call(
-                "atlasbench.measure.jobs:choose_device", device, dtypes, timeout_s=PROBE_TIMEOUT_S
-            )
+        chosen: str = self._probe("choose_device", device, dtypes)
         return chosen
 
     def list_timm_models(self, pattern: str) -> list[str]:
         """Names of timm models that match a pattern."""
-        names: list[str] = self._call_counter("atlasbench.measure.jobs:list_timm_models", pattern)
+        names: list[str] = self._call_counter("list_timm_models", pattern)
         return names
 
     def measure_speed(self, device: str, dtype: str) -> float:
-        """FLOPs a second of a large matrix product on the device: for planning only."""
-        with self._server.start_worker() as worker:
-            speed: float = worker.call(
-                "atlasbench.measure.jobs:measure_speed",
-                device,
-                dtype,
-                self._threads,
-                timeout_s=PROBE_TIMEOUT_S,
-            )
+        """FLOPs a second of a large matrix product on the device: for planning only; 0 where that fails."""
+        try:
+            speed: float = self._probe("measure_speed", device, dtype, self._threads)
+        except _WORKER_ERRORS:
+            return 0.0
         return speed
 
     def check_model(self, workload: Workload) -> None:
@@ -86,32 +73,26 @@ class Session:
             AtlasBenchError: If the model cannot be built for that reason. What only a size does is no error here.
         """
         try:
-            self._call_counter("atlasbench.measure.jobs:check_model", workload)
-        except (UnsupportedError, WorkerCallError, WorkerTimeoutError, WorkerDiedError):
+            self._count("check_model", workload)
+        except (UnsupportedError, *_WORKER_ERRORS):
             return  # told when its turn comes, as a result
 
     def plan(self, workload: Workload) -> Plan | Measurement:
         """Resolve and count a workload; a measurement where that already decides how it ends."""
         try:
-            plan: Plan = self._call_counter("atlasbench.measure.count:plan_workload", workload)
+            plan: Plan = self._count("plan_workload", workload)
             return plan
-        except UnsupportedError as error:
-            return Measurement(status=Status.UNSUPPORTED, message=str(error))
-        except WorkerTimeoutError as error:
-            self._counter = None
-            return Measurement(status=Status.TIMEOUT, message=f"counting {error}")
-        except WorkerDiedError as error:
-            self._counter = None
-            return Measurement(status=Status.ERROR, message=f"counting: {error}")
-        except WorkerCallError as error:
-            return Measurement(status=Status.ERROR, message=str(error))
+        except (AtlasBenchError, *_WORKER_ERRORS) as error:
+            return _ended_by(error, "counting: ")
 
-    def measure(self, plan: Plan, protocol: Protocol, on_phase: Callable[[str], None] | None = None) -> Measurement:
+    def measure(
+        self, plan: Plan, protocol: Protocol, on_phase: Callable[[str], None] | None = None
+    ) -> Measurement:
         """Measure a planned workload in a fresh process."""
-        with self._server.start_worker() as worker:
-            try:
+        try:
+            with self._start_worker() as worker:
                 measurement: Measurement = worker.call(
-                    "atlasbench.measure.jobs:measure_if_it_fits",
+                    f"{_JOBS}:measure_if_it_fits",
                     plan,
                     protocol,
                     self._threads,
@@ -119,21 +100,43 @@ class Session:
                     timeout_s=protocol.timeout_s,
                     on_phase=on_phase,
                 )
-            except AtlasBenchError as error:
-                measurement = Measurement(status=Status.UNSUPPORTED, message=str(error))
-            except WorkerTimeoutError as error:
-                measurement = Measurement(status=Status.TIMEOUT, message=f"{error} (--timeout sets the limit)")
-            except WorkerDiedError as error:
-                status = Status.OOM if error.was_out_of_memory else Status.ERROR
-                measurement = Measurement(status=status, message=str(error))
-            except WorkerCallError as error:
-                measurement = Measurement(status=Status.ERROR, message=str(error))
-        return measurement
+                return measurement
+        except (AtlasBenchError, *_WORKER_ERRORS) as error:
+            return _ended_by(error)
 
-    def _call_counter(self, function: str, argument: object) -> Any:
+    def _probe(self, job: str, *arguments: object) -> Any:
+        # A process of its own: looking at a device may start its driver, which does not survive a fork.
+        with self._start_worker() as worker:
+            return worker.call(f"{_JOBS}:{job}", *arguments, timeout_s=PROBE_TIMEOUT_S)
+
+    def _count(self, job: str, workload: Workload) -> Any:
+        if not is_file(workload.model):
+            return self._call_counter(job, workload)
+        # A process of its own: two files may import different modules of the same name.
+        with self._start_worker() as worker:
+            return worker.call(f"{_JOBS}:{job}", workload, timeout_s=COUNT_TIMEOUT_S)
+
+    def _call_counter(self, job: str, argument: object) -> Any:
         if self._counter is None:
-            self._counter = self._server.start_worker()
-        return self._counter.call(function, argument, timeout_s=COUNT_TIMEOUT_S)
+            self._counter = self._start_worker()
+        try:
+            return self._counter.call(f"{_JOBS}:{job}", argument, timeout_s=COUNT_TIMEOUT_S)
+        except (WorkerTimeoutError, WorkerDiedError):
+            self._counter = None
+            raise
+
+    def _start_worker(self) -> Worker:
+        try:
+            worker = self._server.start_worker()
+        except InstallationError:
+            if not self._server_has_worked:
+                raise
+            # Something ended it from outside, the lack of memory say: what is left of the sweep gets a new one.
+            self._server.close()
+            self._server = WorkerServer()
+            worker = self._server.start_worker()
+        self._server_has_worked = True
+        return worker
 
     def close(self) -> None:
         """End every process."""
@@ -146,6 +149,16 @@ class Session:
         self.close()
 
 
-def predicted_memory(plan: Plan) -> Memory:
-    """The memory of a workload that is only counted."""
-    return Memory(peak_bytes=plan.counts.predicted_peak_bytes, method="predicted")
+def _ended_by(error: Exception, doing: str = "") -> Measurement:
+    """How a workload ended whose planning or measuring raised this."""
+    status, hint = Status.ERROR, ""
+    if isinstance(error, UnsupportedError):
+        status, doing = Status.UNSUPPORTED, ""
+    elif isinstance(error, AtlasBenchError):
+        doing = ""  # written for the user already
+    elif isinstance(error, WorkerTimeoutError):
+        status = Status.TIMEOUT
+        hint = "" if doing else " (--timeout sets the limit)"
+    elif isinstance(error, WorkerDiedError) and error.was_out_of_memory and not doing:
+        status = Status.OOM
+    return Measurement(status=status, message=f"{doing}{error}{hint}")

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Client, Connection
-from pathlib import Path
+from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 from atlasbench.core import errors
 from atlasbench.measure.messages import Call, Died, Failed, Hello, Phase, Returned
 
 START_TIMEOUT_S = 300.0  # importing torch from a cold disk
+_LONGEST_POLL_S = 3600.0  # the system's limit is some weeks
+
+# The server imports what this program would import, wherever it was started and however it was told where to look.
+_START = "import sys; sys.path[:] = sys.argv[2:]; from atlasbench.measure.serve import main; main()"
 
 
 class WorkerTimeoutError(Exception):
@@ -26,7 +29,7 @@ class WorkerTimeoutError(Exception):
 
 
 class WorkerDiedError(Exception):
-    """A worker was ended by a signal in the middle of a call."""
+    """A worker ended in the middle of a call."""
 
     def __init__(self, died: Died | None) -> None:
         self.was_out_of_memory = died is not None and died.was_out_of_memory
@@ -34,8 +37,10 @@ class WorkerDiedError(Exception):
             message = "the worker process ended without an answer"
         elif self.was_out_of_memory:
             message = "the system ran out of memory and ended the worker process"
-        else:
+        elif died.signal_number:
             message = f"the worker process was ended by {_signal_name(died.signal_number)}"
+        else:
+            message = f"the worker process ended itself with exit code {died.exit_code}"
         super().__init__(message)
 
 
@@ -52,11 +57,16 @@ class WorkerCallError(Exception):
 
 
 class Worker:
-    """One process that answers one call at a time; closing it ends the process."""
+    """One process that answers one call at a time; closing it ends the process.
+
+    Attributes:
+        pid: Its process id.
+    """
 
     def __init__(self, connection: Connection, pid: int) -> None:
+        self.pid = pid
         self._connection = connection
-        self._pid = pid
+        self._has_ended = False
 
     def call(
         self,
@@ -72,24 +82,26 @@ class Worker:
             AtlasBenchError: What the call raised, of the same class.
             WorkerCallError: If it raised anything else.
             WorkerTimeoutError: If it took longer than `timeout_s`; the worker is gone then.
-            WorkerDiedError: If the worker was ended by a signal.
+            WorkerDiedError: If the worker is gone.
         """
+        call = Call(function=function, arguments=arguments, keywords=keywords, wants_phases=on_phase is not None)
         try:
-            self._connection.send(
-                Call(
-                    function=function,
-                    arguments=arguments,
-                    keywords=keywords,
-                    wants_phases=on_phase is not None,
-                )
-            )
-            return self._wait_for_answer(time.monotonic() + timeout_s, timeout_s, on_phase)
+            if self._connection.closed:
+                raise EOFError
+            with contextlib.suppress(ConnectionError):  # if it is gone, its last message says how
+                self._connection.send(call)
+            return self._wait_for_answer(timeout_s, on_phase)
         except (EOFError, ConnectionError) as error:
+            self._has_ended = True
             raise WorkerDiedError(None) from error
 
-    def _wait_for_answer(self, deadline: float, timeout_s: float, on_phase: Callable[[str], None] | None) -> Any:
+    def _wait_for_answer(self, timeout_s: float, on_phase: Callable[[str], None] | None) -> Any:
+        deadline = time.monotonic() + timeout_s
         while True:
-            if not self._connection.poll(max(0.0, deadline - time.monotonic())):
+            left_s = deadline - time.monotonic()
+            if not self._connection.poll(max(0.0, min(left_s, _LONGEST_POLL_S))):
+                if left_s > _LONGEST_POLL_S:
+                    continue
                 self.close()
                 raise WorkerTimeoutError(f"took longer than {timeout_s:g} s")
             message = self._connection.recv()
@@ -98,15 +110,18 @@ class Worker:
                     on_phase(message.name)
             elif isinstance(message, Returned):
                 return message.value
-            elif isinstance(message, Died):
-                raise WorkerDiedError(message)
             elif isinstance(message, Failed):
                 raise _as_exception(message)
+            elif isinstance(message, Died):
+                self._has_ended = True
+                raise WorkerDiedError(message)
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+        if not self._has_ended:
+            self._has_ended = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
         self._connection.close()
 
     def __enter__(self) -> Worker:
@@ -117,61 +132,65 @@ class Worker:
 
 
 class WorkerServer:
-    """Starts the fork server, and workers from it; closing it ends them all."""
+    """Starts the fork server, and workers from it; closing it ends them all.
+
+    On Linux they also end when this program does, even by SIGKILL, and when the thread ends that made the server.
+    """
 
     def __init__(self) -> None:
-        self._folder = tempfile.mkdtemp(prefix="atlasbench-")
-        self._address = str(Path(self._folder) / "socket")
-        self._log = Path(self._folder) / "log"
-        # A session of its own, so that Ctrl-C reaches this program alone; its standard input closes with us.
-        with self._log.open("wb") as log:
+        # A file without a name, not a pipe: nobody has to read what models print.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the server runs)
+        self._control, theirs = socket.socketpair()
+        # A session of its own, so that Ctrl-C reaches this program alone.
+        with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "atlasbench.measure.serve", self._address],
-                stdin=subprocess.PIPE,
+                [sys.executable, "-c", _START, str(theirs.fileno()), *map(str, sys.path)],
+                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=log,
+                stderr=self._log,
+                pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     def start_worker(self) -> Worker:
         """Fork a fresh process.
 
         Raises:
-            RuntimeError: If the server cannot start; with what it printed.
+            InstallationError: If the server cannot start or has ended; with the last line it printed.
         """
-        connection = self._connect()
-        if not connection.poll(START_TIMEOUT_S):
-            raise RuntimeError("The fork server did not answer.")
+        connection, theirs = Pipe()
         try:
-            hello: Hello = connection.recv()
-        except (EOFError, ConnectionError) as error:
-            raise RuntimeError(f"The fork server ended: {self._last_words()}") from error
+            with theirs:
+                socket.send_fds(self._control, [b"w"], [theirs.fileno()])
+            if not connection.poll(START_TIMEOUT_S):
+                raise errors.InstallationError(f"Importing torch and timm took longer than {START_TIMEOUT_S:g} s.")
+            hello = connection.recv()
+        except (EOFError, OSError) as error:
+            connection.close()
+            raise errors.InstallationError(
+                f"The process that holds torch and the models ended: {self._last_words()}"
+            ) from error
+        assert isinstance(hello, Hello), "a worker says hello first"
         return Worker(connection, hello.pid)
 
-    def _connect(self) -> Connection:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                return Client(self._address, family="AF_UNIX")
-            except (FileNotFoundError, ConnectionRefusedError) as error:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"The fork server ended: {self._last_words()}") from error
-                time.sleep(0.01)
-
     def _last_words(self) -> str:
-        printed = self._log.read_text(encoding="utf-8", errors="replace").strip()
-        self.close()
-        return printed[-2000:] or "it said nothing"
+        size = os.fstat(self._log.fileno()).st_size
+        printed = os.pread(self._log.fileno(), 2000, max(0, size - 2000)).decode(errors="replace").strip()
+        return printed.splitlines()[-1] if printed else "it said nothing."
 
     def close(self) -> None:
         """End the server and every worker."""
+        self._control.close()
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        if self._process.stdin:
-            self._process.stdin.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._log.close()
 
     def __enter__(self) -> WorkerServer:
         return self
@@ -181,8 +200,8 @@ class WorkerServer:
 
 
 def _as_exception(failed: Failed) -> Exception:
-    kind: type[errors.AtlasBenchError] | None = getattr(errors, failed.kind, None) if failed.kind else None
-    if kind is None:
+    kind = getattr(errors, failed.kind, None) if failed.kind else None
+    if not (isinstance(kind, type) and issubclass(kind, errors.AtlasBenchError)):
         return WorkerCallError(failed)
     error = kind.__new__(kind)  # the message is ready: some classes would make it again from its pieces
     Exception.__init__(error, failed.message)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from atlasbench.core.errors import RecordsError
+from atlasbench.core.columns import flatten_record
+from atlasbench.core.errors import AtlasBenchError, RecordsError
 from atlasbench.core.record import Counts, Environment, Measurement, Memory, Record, Status, Timing
 from atlasbench.core.resolution import parse_resolution
 from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Mode, Workload
@@ -25,41 +29,45 @@ class NewerSchemaError(RecordsError):
 
 
 def encode_record(record: Record) -> str:
-    """One line of JSON, without its line break."""
-    measurement = record.measurement
+    """One line of JSON, without its line break; a number that is none (infinite, say) becomes null."""
+    measurement, workload = record.measurement, record.workload
     line: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "run_id": record.run_id,
         "time": record.time,
         "family": record.family,
-        "workload": _plain(record.workload) | {"resolution": _sides(record.workload)},
+        "workload": {**asdict(workload), "resolution": [workload.resolution.height, workload.resolution.width]},
         "measurement": {
-            **_plain(measurement),
+            **asdict(measurement),
             "timing": None if measurement.timing is None else _encode_timing(measurement.timing),
         },
-        "environment": _plain(record.environment),
+        "environment": asdict(record.environment),
     }
-    return json.dumps(line, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    return dataclasses.asdict(value)
-
-
-def _sides(workload: Workload) -> list[int]:
-    return [workload.resolution.height, workload.resolution.width]
+    return json.dumps(_finite(line), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _encode_timing(timing: Timing) -> dict[str, Any]:
     samples = timing.samples_s
     if len(samples) > MAX_SAMPLES_KEPT:
         bounds = [round(index * len(samples) / MAX_SAMPLES_KEPT) for index in range(MAX_SAMPLES_KEPT + 1)]
-        samples = tuple(median(samples[start:end]) for start, end in zip(bounds, bounds[1:], strict=False))
+        samples = tuple(median(samples[start:end]) for start, end in itertools.pairwise(bounds))
+    # Six digits: a microsecond in a second, finer than any clock here resolves a step.
     kept = [float(f"{sample:.6g}") for sample in samples]
-    return {**_plain(timing), "samples_s": kept, "total_samples": timing.count}
+    return {**asdict(timing), "samples_s": kept, "total_samples": timing.count}
 
 
-def decode_record(line: str) -> Record:
+def _finite(value: Any) -> Any:
+    """The same with null for every number that JSON cannot write."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def decode_record(line: str | bytes) -> Record:
     """Read one line.
 
     Raises:
@@ -68,22 +76,29 @@ def decode_record(line: str) -> Record:
     """
     try:
         data = json.loads(line)
-        version = data["schema_version"]
-        if version > SCHEMA_VERSION:
+        if data["schema_version"] > SCHEMA_VERSION:
             raise NewerSchemaError(
-                f"schema version {version} is newer than {SCHEMA_VERSION}, the newest this version reads: "
-                "update atlasbench"
+                f"schema version {data['schema_version']} is newer than {SCHEMA_VERSION}, the newest that this version "
+                "of atlasbench reads: update it"
             )
-        return Record(
+        record = Record(
             workload=_decode_workload(data["workload"]),
             measurement=_decode_measurement(data["measurement"]),
             environment=_make(Environment, data["environment"]),
             run_id=data["run_id"],
-            time=data["time"],
+            time=str(data["time"]),
             family=data.get("family", ""),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # A record that cannot be told apart or shown is none, whatever its fields are called.
+        hash(record.key)
+        flatten_record(record)
+    except NewerSchemaError:
+        raise
+    except json.JSONDecodeError as error:
+        raise RecordsError(f"not JSON ({error.msg} at column {error.colno})") from error
+    except (ArithmeticError, AtlasBenchError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise RecordsError(f"not a record ({type(error).__name__}: {error})") from error
+    return record
 
 
 def _make(kind: type[Any], data: Mapping[str, Any]) -> Any:

@@ -14,14 +14,14 @@ _OVERHEAD_S = 2.0  # fork, build, first touch of the weights
 
 
 def estimate_seconds(plan: Plan | Measurement, protocol: Protocol, flops_per_s: float) -> float:
-    """Wall time of one workload; 0 for one that is already decided.
+    """Wall time of one workload; 0 for one that is already decided, and where the speed is not known.
 
     Args:
         plan: With the counts.
         protocol: How long warm-up and sampling go on.
         flops_per_s: Speed of a large matrix product on the device.
     """
-    if isinstance(plan, Measurement):
+    if isinstance(plan, Measurement) or flops_per_s <= 0:
         return 0.0
     step_s = plan.counts.flops * plan.workload.batch_size / (flops_per_s * _TYPICAL_EFFICIENCY)
     if step_s > protocol.slow_iteration_s:
@@ -31,9 +31,25 @@ def estimate_seconds(plan: Plan | Measurement, protocol: Protocol, flops_per_s: 
         warmup_s = min(max(iterations * step_s, protocol.warmup_min_s), protocol.warmup_max_s)
     wanted_s = max(protocol.min_time_s, protocol.min_samples * step_s)
     sampling_s = max(min(wanted_s, protocol.hard_stop_s), protocol.floor_samples * step_s)
-    return _OVERHEAD_S + warmup_s + sampling_s + step_s
+    return min(_OVERHEAD_S + warmup_s + sampling_s + step_s, protocol.timeout_s)
 
 
-def estimate_sweep(plans: Sequence[Plan | Measurement], protocol: Protocol, flops_per_s: float) -> list[float]:
-    """Wall time of each workload, in seconds."""
-    return [estimate_seconds(plan, protocol, flops_per_s) for plan in plans]
+def time_left(
+    weights: Sequence[float], index: int, finished_s: float, current_s: float, *, are_seconds: bool
+) -> float | None:
+    """Seconds that the rest of a sweep will take at the pace of what is finished.
+
+    Args:
+        weights: What each workload was thought to take, more than 0.
+        index: The workload in hand.
+        finished_s: What those before it took, together.
+        current_s: What this one has taken so far.
+        are_seconds: Whether weights are seconds, so that there is a pace before anything is finished.
+
+    Returns:
+        None where there is no pace yet.
+    """
+    if index == 0 and not are_seconds:
+        return None
+    pace = finished_s / sum(weights[:index]) if index else 1.0
+    return max(pace * weights[index] - current_s, 0.0) + pace * sum(weights[index + 1 :])

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from atlasbench.core.errors import InvalidWorkloadError, ScaleDropError
+from atlasbench.core.errors import InvalidOptionError, InvalidWorkloadError, ScaleDropError
 from atlasbench.core.record import workload_key
 from atlasbench.core.resolution import Resolution
 from atlasbench.core.scales import (
-    check_scale_drop,
     default_scale_drop,
     format_scale_drop,
     parse_scale_drop,
@@ -99,37 +98,56 @@ def resolve_dtype(dtype: Dtype, device: str) -> Dtype:
 
 
 def _drops_by_resolution(model: str, request: SweepRequest) -> dict[Resolution, list[str]]:
-    """Scale drops to run a model with at each resolution; one empty text where it has no scales."""
-    fixed = "depths" in request.options or request.options.get("composition") == "conv"
-    if not has_scales(model) or fixed:
-        for resolution in request.resolutions:
-            if has_scales(model):
-                _number_of_scales(model, resolution, request.options)
-        if fixed and request.scale_drops:
-            raise ScaleDropError("--drop and the option depths (or composition=conv) exclude each other: give one.")
+    """Scale drops to run a model with at each resolution; one empty text where none applies."""
+    if not has_scales(model):
         return {resolution: [""] for resolution in request.resolutions}
     scales = {resolution: _number_of_scales(model, resolution, request.options) for resolution in request.resolutions}
+    if "depths" in request.options or request.options.get("composition") == "conv":
+        if request.scale_drops:
+            raise ScaleDropError("--drop and the option depths (or composition=conv) exclude each other: give one.")
+        return {resolution: [""] for resolution in scales}
     if not request.scale_drops:
         return {resolution: [_default_drop(count, request.options)] for resolution, count in scales.items()}
-    parsed = [parse_scale_drop(drop) for drop in request.scale_drops]
-    chosen = {
-        resolution: [format_scale_drop(drop) for drop in parsed if drop is None or len(drop) == count]
+    drops = [parse_scale_drop(drop) for drop in request.scale_drops]
+    _check_all_are_used(model, drops, scales)
+    return {
+        resolution: [format_scale_drop(drop) for drop in drops if _fits(drop, count)]
         for resolution, count in scales.items()
     }
-    for drop in parsed:
-        if not any(format_scale_drop(drop) in drops for drops in chosen.values()):
-            resolution, count = next(iter(scales.items()))
-            check_scale_drop(drop, count, f"{model} at {resolution} px")
-    for resolution, drops in chosen.items():
-        if not drops:
-            check_scale_drop(parsed[0], scales[resolution], f"{model} at {resolution} px")
-    return chosen
+
+
+def _check_all_are_used(
+    model: str, drops: Sequence[Sequence[int] | None], scales: Mapping[Resolution, int]
+) -> None:
+    """Refuse a scale drop that fits no resolution, and a resolution that none fits."""
+    right = "Give one entry for each scale, or none."
+    for drop in drops:
+        if not any(_fits(drop, count) for count in scales.values()):
+            there = ", ".join(f"{_scales(count)} at {resolution} px" for resolution, count in scales.items())
+            raise ScaleDropError(f"Scale drop {format_scale_drop(drop)} does not fit: {model} has {there}. {right}")
+    for resolution, count in scales.items():
+        if not any(_fits(drop, count) for drop in drops):
+            given = ", ".join(map(format_scale_drop, drops))
+            raise ScaleDropError(
+                f"{model} has {_scales(count)} at {resolution} px, and no scale drop given ({given}) fits. {right}"
+            )
+
+
+def _fits(drop: Sequence[int] | None, num_scales: int) -> bool:
+    return drop is None or len(drop) == num_scales
+
+
+def _scales(count: int) -> str:
+    return f"{count} scale{'' if count == 1 else 's'}"
 
 
 def _number_of_scales(model: str, resolution: Resolution, options: Mapping[str, Any]) -> int:
     entry = find_entry(model)
     arguments = {**(entry.arguments if entry else {}), **options}
-    given = {name: int(arguments[name]) for name in _SCALE_OPTIONS if name in arguments}
+    given = {name: arguments[name] for name in _SCALE_OPTIONS if name in arguments}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InvalidOptionError(f"{name} is a whole number of at least 1, got {value!r}.")
     return len(token_grids(resolution, **given))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -11,9 +11,18 @@ from typing import Protocol as Interface
 
 from atlasbench.core.plan import Plan
 from atlasbench.core.protocol import Protocol
-from atlasbench.core.record import Environment, Measurement, Record, Status, environment_key, workload_key
+from atlasbench.core.record import (
+    Environment,
+    Measurement,
+    Memory,
+    Record,
+    Status,
+    environment_key,
+    workload_key,
+)
 from atlasbench.core.workload import Workload
-from atlasbench.measure.session import predicted_memory
+
+RecordKey = tuple[Any, ...]
 
 
 class Measurer(Interface):
@@ -22,7 +31,9 @@ class Measurer(Interface):
     def plan(self, workload: Workload) -> Plan | Measurement:
         """Resolve and count a workload, or say how it already ended."""
 
-    def measure(self, plan: Plan, protocol: Protocol, on_phase: Callable[[str], None] | None = None) -> Measurement:
+    def measure(
+        self, plan: Plan, protocol: Protocol, on_phase: Callable[[str], None] | None = None
+    ) -> Measurement:
         """Measure a planned workload."""
 
 
@@ -58,8 +69,8 @@ class Progress:
 
 
 def new_run_id() -> str:
-    """A name for a run that sorts by time: `20261121T101500Z-3f9a`."""
-    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    """A name for a run that sorts by time and that no other run has: `20261121T101500Z-3f9a07c4`."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
 def run_sweep(
@@ -70,55 +81,94 @@ def run_sweep(
     environment: Environment,
     protocol: Protocol,
     run_id: str,
-    done: Collection[tuple[Any, ...]] = (),
-    plans: dict[int, Plan | Measurement] | None = None,
+    finished: Mapping[RecordKey, Record] | None = None,
+    plans: Sequence[Plan | Measurement] | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Iterator[Record]:
-    """Measure workloads one after the other; each record is stored before it is given out.
+    """Measure workloads one after the other; each new record is stored before it is given out.
 
     Args:
         workloads: What to measure.
         measurer: Plans and measures.
-        store: Keeps the records.
+        store: Keeps the new records.
         environment: Where this runs.
         protocol: How long to warm up and sample.
-        run_id: For every record of this run.
-        done: Keys (`Record.key`) of what need not be measured again.
-        plans: Plans that were made before, by the workload's place; made here where they are missing.
+        run_id: For every new record.
+        finished: Records by their key that are given out as they are, instead of measuring again.
+        plans: One for each workload, if they were made before; made here otherwise.
         on_progress: Hears of every step.
+
+    Yields:
+        One record per workload, in order.
     """
-    here = environment_key(environment)
     for index, workload in enumerate(workloads):
 
         def tell(phase: str, index: int = index, workload: Workload = workload) -> None:
             on_progress(Progress(index=index, total=len(workloads), workload=workload, phase=phase))
 
         tell("counting")
-        planned = (plans or {}).get(index) or measurer.plan(workload)
-        resolved = planned.workload if isinstance(planned, Plan) else workload
-        if (workload_key(resolved), here) in done:
+        planned = measurer.plan(workload) if plans is None else plans[index]
+        earlier = find_finished(workload, planned, environment, finished or {})
+        if earlier is not None:
+            yield earlier
             continue
         measurement = planned if isinstance(planned, Measurement) else _measure(planned, measurer, protocol, tell)
-        record = Record(
-            workload=resolved,
-            measurement=measurement,
-            environment=environment,
-            run_id=run_id,
-            time=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-            family=planned.family if isinstance(planned, Plan) else "",
-        )
+        record = make_record(workload, planned, measurement, environment, run_id)
         store.append(record)
         yield record
 
 
-def _measure(plan: Plan, measurer: Measurer, protocol: Protocol, on_phase: Callable[[str], None]) -> Measurement:
+def find_finished(
+    workload: Workload,
+    planned: Plan | Measurement,
+    environment: Environment,
+    finished: Mapping[RecordKey, Record],
+) -> Record | None:
+    """The earlier record of a planned workload in this environment, if there is one."""
+    resolved = planned.workload if isinstance(planned, Plan) else workload
+    return finished.get((workload_key(resolved), environment_key(environment)))
+
+
+def make_record(
+    workload: Workload,
+    planned: Plan | Measurement,
+    measurement: Measurement,
+    environment: Environment,
+    run_id: str,
+) -> Record:
+    """Join what was asked, what it turned out to be, what was found, and where; with the time of now."""
+    return Record(
+        workload=planned.workload if isinstance(planned, Plan) else workload,
+        measurement=measurement,
+        environment=environment,
+        run_id=run_id,
+        time=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        family=planned.family if isinstance(planned, Plan) else "",
+    )
+
+
+def counted(plan: Plan) -> Measurement:
+    """The measurement of a workload that is only counted."""
+    memory = Memory(peak_bytes=plan.counts.predicted_peak_bytes, method="predicted")
+    return Measurement(status=Status.OK, notes=plan.notes, counts=plan.counts, memory=memory)
+
+
+def _measure(
+    plan: Plan, measurer: Measurer, protocol: Protocol, on_phase: Callable[[str], None]
+) -> Measurement:
     if plan.workload.device_type == "meta":
-        return Measurement(status=Status.OK, notes=plan.notes, counts=plan.counts, memory=predicted_memory(plan))
+        return counted(plan)
     measurement = measurer.measure(plan, protocol, on_phase)
-    return replace(measurement, counts=plan.counts)
+    # What stopped it has not heard of the notes if it was a signal or a clock.
+    notes = tuple(dict.fromkeys((*plan.notes, *measurement.notes)))
+    return replace(measurement, counts=plan.counts, notes=notes)
 
 
-def finished_keys(records: Sequence[Record]) -> set[tuple[Any, ...]]:
-    """Keys of the workloads that `--resume` skips: ended ok, oom or unsupported, by their newest record."""
+def finished_records(records: Sequence[Record]) -> dict[RecordKey, Record]:
+    """What `--resume` skips: the newest record of each workload and environment that ended ok, oom or unsupported.
+
+    Args:
+        records: Oldest first.
+    """
     newest = {record.key: record for record in records}
-    return {key for key, record in newest.items() if record.measurement.status.is_final}
+    return {key: record for key, record in newest.items() if record.measurement.status.is_final}

@@ -1,0 +1,1 @@
+"""Building blocks that backbones share: windows, positions, projections, attention."""

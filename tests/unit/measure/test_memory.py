@@ -76,23 +76,23 @@ def test_the_cpus_peak_is_the_largest_sum_of_live_tensors_even_after_many_steps(
 
 
 class SmallTensorsStep:
-    """Tensors of a size that the C library keeps for reuse once freed: 40 at a time, then as many again."""
+    """Tensors of a size that the C library keeps for reuse once freed: 20 at a time, then as many again."""
 
     resident_bytes = 0
-    least_growth_bytes = 20 * MIB
+    least_growth_bytes = 10 * MIB
 
     def __call__(self) -> None:
-        for _ in range(3):
-            held = [torch.ones(MIB // 2 + 4096 * index, dtype=torch.uint8) for index in range(40)]
+        for _ in range(2):
+            held = [torch.ones(MIB // 2 + 4096 * index, dtype=torch.uint8) for index in range(20)]
             del held
 
 
 @linux_only
 def test_memory_that_earlier_steps_freed_is_not_missed() -> None:
     step, device = SmallTensorsStep(), CpuDevice()
-    for _ in range(4):
+    for _ in range(2):
         step()
-    expected = sum(MIB // 2 + 4096 * index for index in range(40))
+    expected = sum(MIB // 2 + 4096 * index for index in range(20))
     peak = measure_memory(step, device).peak_bytes
     assert peak is not None
     assert expected * 0.98 <= peak <= expected * 1.15
