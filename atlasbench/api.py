@@ -254,7 +254,7 @@ def _word(kind: type[Any], word: str, what: str) -> Any:
         return kind(word)
     except ValueError:
         words = ", ".join(item.value for item in kind)
-        raise InvalidWorkloadError(f"{word!r} is not a {what}: write one of {words}.") from None
+        raise InvalidWorkloadError(f"{word!r} is no {what}: write one of {words}.") from None
 
 
 def load_results(*sources: str | Path) -> pd.DataFrame:

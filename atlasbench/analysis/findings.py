@@ -2,86 +2,187 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from atlasbench.core.record import Counts, Record, Status
+from atlasbench.core.record import Counts, Record, Status, Timing
 from atlasbench.core.units import three_digits
+from atlasbench.core.workload import Workload
+
+_PART_WORDS = {
+    "stem": "the stem is",
+    "projections": "projections are",
+    "attention": "attention is",
+    "mlp": "MLPs are",
+    "head": "the head is",
+    "other": "convolution stages, merging and position MLPs are",
+}
 
 
 def summarize_records(records: Sequence[Record]) -> str:
-    """One sentence: growth from the smallest to the largest size, or models against each other; empty for none."""
+    """One sentence: models against each other, growth with the size, or the largest part; empty for nothing counted.
+
+    Only records that differ in nothing else are compared: the most models that share a size, or else one model from
+    its smallest to its largest size.
+    """
     counted = [record for record in records if record.measurement.counts is not None]
     if not counted:
         return ""
-    models = list(dict.fromkeys(record.workload.model for record in counted))
-    largest = max(counted, key=lambda record: record.workload.resolution.pixels)
-    if len(models) > 1:
-        return _compare_models(counted, largest)
-    smallest = min(counted, key=lambda record: record.workload.resolution.pixels)
-    if smallest.workload.resolution != largest.workload.resolution:
-        return _describe_growth(smallest, largest)
-    return f"{_name(largest)}: {_largest_part(_counts(largest))}."
+    rivals = max(_rivals(counted), key=lambda group: (len(group), _pixels(group[0])), default=None)
+    if rivals is not None:
+        return _compare_models(rivals, counted)
+    sizes = max(_sizes(counted), key=lambda group: _pixels(group[-1]) / _pixels(group[0]), default=None)
+    if sizes is not None:
+        return _describe_growth(sizes[0], sizes[-1], counted)
+    largest = max(counted, key=_pixels)
+    return f"{largest.workload.model} at {_where(largest, counted)}: {_largest_part(largest)}."
 
 
 def suggest_command(records: Sequence[Record]) -> str:
     """The next command to type."""
-    ok = [record for record in records if record.measurement.counts is not None]
-    if not ok:
+    counted = [record for record in records if record.measurement.counts is not None]
+    if not counted:
         return "atlasbench models"
-    largest = max(ok, key=lambda record: record.workload.resolution.pixels).workload
-    models = list(dict.fromkeys(record.workload.model for record in ok))
-    if len(models) == 1 and largest.device_type == "meta":
-        return f"atlasbench profile {models[0]} --res {largest.resolution} --device meta --by-module"
-    if len(models) == 1:
-        return f"atlasbench profile {models[0]} vit_b --res {largest.resolution} --device meta"
-    return f"atlasbench profile {' '.join(models)} --res {largest.resolution} --batch 1 8 --dry-run"
+    largest = max(counted, key=_pixels).workload
+    models = list(dict.fromkeys(record.workload.model for record in counted))
+    size = f"--res {largest.resolution}"
+    if len(models) > 1:
+        return _profile(models, f"{size} --batch 1 8 --dry-run")
+    if largest.device_type == "meta":
+        return _profile(models, f"{size}{_settings(largest)} --device meta --by-module")
+    other = "atlas_s" if models == ["vit_b"] else "vit_b"
+    return _profile([*models, other], f"{size} --device meta")
 
 
-def _describe_growth(smallest: Record, largest: Record) -> str:
-    pixels = largest.workload.resolution.pixels / smallest.workload.resolution.pixels
-    flops = _counts(largest).flops / _counts(smallest).flops
-    sentence = (
-        f"From {smallest.workload.resolution} to {largest.workload.resolution} px ({three_digits(pixels)}x the pixels) "
-        f"{largest.workload.model} needs {three_digits(flops)}x the FLOPs"
+def _rivals(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Records of different models that share everything but the scale drop; of several D of a model, the first."""
+    for group in _groups(records, lambda workload: (workload.resolution, *_circumstances(workload))):
+        firsts = {record.workload.model: record for record in reversed(group)}
+        if len(firsts) > 1:
+            yield list(firsts.values())
+
+
+def _sizes(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Records of one model at several sizes, smallest first, that share all but the entries of the scale drop."""
+    for group in _groups(records, lambda workload: (workload.model, _drops(workload), *_circumstances(workload))):
+        group.sort(key=_pixels)
+        if _pixels(group[0]) < _pixels(group[-1]):
+            yield group
+
+
+def _groups(records: Sequence[Record], key: Callable[[Workload], tuple[Any, ...]]) -> Iterator[list[Record]]:
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    for record in records:
+        groups.setdefault(key(record.workload), []).append(record)
+    yield from groups.values()
+
+
+def _circumstances(workload: Workload) -> tuple[Any, ...]:
+    return (
+        workload.mode,
+        workload.dtype,
+        workload.batch_size,
+        workload.device,
+        workload.compiled,
+        workload.memory_format,
+        workload.attention_backend,
     )
-    before, after = smallest.measurement.timing, largest.measurement.timing
-    if before is not None and after is not None:
-        per_image = smallest.workload.batch_size / largest.workload.batch_size
-        sentence += f" and takes {three_digits(after.latency_s / before.latency_s * per_image)}x the time"
-    return f"{sentence}; {_largest_part(_counts(largest))}."
 
 
-def _compare_models(records: Sequence[Record], largest: Record) -> str:
-    same_size = [r for r in records if r.workload.resolution == largest.workload.resolution]
-    flops = {r.workload.model: _counts(r).flops for r in same_size}
-    if len(flops) < 2:
-        return f"{_name(largest)}: {_largest_part(_counts(largest))}."
-    least, most = min(flops, key=lambda name: flops[name]), max(flops, key=lambda name: flops[name])
-    sentence = (
-        f"At {largest.workload.resolution} px {most} needs {three_digits(flops[most] / max(flops[least], 1))}x "
-        f"the FLOPs of {least}"
-    )
-    speeds = {
-        r.workload.model: r.workload.batch_size / r.measurement.timing.latency_s
-        for r in same_size
-        if r.measurement.timing is not None and r.measurement.status is Status.OK
-    }
-    if len(speeds) > 1:
-        fastest = max(speeds, key=lambda name: speeds[name])
-        slowest = min(speeds, key=lambda name: speeds[name])
-        sentence += f"; {fastest} runs {three_digits(speeds[fastest] / speeds[slowest])}x as fast as {slowest}"
+def _drops(workload: Workload) -> bool:
+    return workload.scale_drop not in ("", "none")
+
+
+def _compare_models(rivals: Sequence[Record], records: Sequence[Record]) -> str:
+    least, most = min(rivals, key=_flops), max(rivals, key=_flops)
+    ratio = three_digits(_flops(most) / max(_flops(least), 1))
+    where = _where(rivals[0], records, without_drop=True)
+    sentence = f"At {where}, {_name(most)} needs {ratio}x the FLOPs of {_name(least)}"
+    timed = [(record, timing) for record in rivals if (timing := _timing(record)) is not None]
+    if len(timed) > 1:
+        fastest, fast = min(timed, key=lambda pair: pair[1].latency_s)
+        slowest, slow = max(timed, key=lambda pair: pair[1].latency_s)
+        if slow.latency_low_s > fast.latency_high_s:
+            speed = _ratio_with_interval(slow, fast)
+            sentence += f"; {_name(fastest)} runs {speed} as fast as {_name(slowest)}"
+        else:
+            sentence += f"; their speeds cannot be told apart{' from each other' if len(timed) > 2 else ''}"
     return f"{sentence}."
 
 
-def _largest_part(counts: Counts) -> str:
-    part = max(counts.flops_by_part, key=lambda name: counts.flops_by_part[name])
-    share = counts.flops_by_part[part] / max(counts.flops, 1)
-    words = {"mlp": "MLPs are", "projections": "projections are", "other": "the rest of the blocks is"}
-    return f"{words.get(part, f'the {part} is')} {share:.0%} of them"
+def _describe_growth(smallest: Record, largest: Record, records: Sequence[Record]) -> str:
+    small, large = smallest.workload, largest.workload
+    pixels = three_digits(_pixels(largest) / _pixels(smallest))
+    flops = three_digits(_flops(largest) / max(_flops(smallest), 1))
+    drops = f", D {small.scale_drop} to {large.scale_drop}" if small.scale_drop != large.scale_drop else ""
+    where = _where(largest, records, without_drop=bool(drops))
+    sentence = (
+        f"From {small.resolution} to {where} ({pixels}x the pixels{drops}), {large.model} needs {flops}x the FLOPs"
+    )
+    before, after = _timing(smallest), _timing(largest)
+    if before is not None and after is not None:
+        sentence += f" and takes {_ratio_with_interval(after, before)} the time"
+    return f"{sentence}; {_largest_part(largest)} at the end."
+
+
+def _ratio_with_interval(above: Timing, below: Timing) -> str:
+    """Ratio of two latencies, with the ends that their intervals allow."""
+    low, high = above.latency_low_s / below.latency_high_s, above.latency_high_s / below.latency_low_s
+    return f"{three_digits(above.latency_s / below.latency_s)}x ({three_digits(low)} to {three_digits(high)})"
+
+
+def _where(record: Record, records: Sequence[Record], *, without_drop: bool = False) -> str:
+    """Size of a record, and what else tells it from other records."""
+    workload, others = record.workload, [other.workload for other in records]
+    parts = [f"{workload.resolution} px"]
+    if not without_drop and len({other.scale_drop for other in others}) > 1 and workload.scale_drop:
+        parts.append(f"D {workload.scale_drop}")
+    if len({other.batch_size for other in others}) > 1:
+        parts.append(f"batch {workload.batch_size}")
+    if len({other.mode for other in others}) > 1:
+        parts.append(workload.mode.value)
+    if len({other.dtype for other in others}) > 1:
+        parts.append(workload.dtype.value)
+    return ", ".join(parts)
 
 
 def _name(record: Record) -> str:
-    return f"{record.workload.model} at {record.workload.resolution} px"
+    """Model, with its scale drop where it has scales."""
+    workload = record.workload
+    return f"{workload.model} (D {workload.scale_drop})" if workload.scale_drop else workload.model
+
+
+def _largest_part(record: Record) -> str:
+    parts = _counts(record).flops_by_part
+    part = max(parts, key=lambda name: parts[name])
+    share = parts[part] / max(_flops(record), 1)
+    return f"{_PART_WORDS.get(part, part)} {share:.0%} of the FLOPs"
+
+
+def _profile(models: Sequence[str], tail: str) -> str:
+    return f"atlasbench profile {' '.join(map(shlex.quote, models))} {tail}"
+
+
+def _settings(workload: Workload) -> str:
+    """Options as `--set` takes them; those of timm models follow from the name."""
+    if not workload.options or "timm_name" in workload.options:
+        return ""
+    pairs = (f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in workload.options.items())
+    return f" --set {' '.join(map(shlex.quote, pairs))}"
+
+
+def _timing(record: Record) -> Timing | None:
+    return record.measurement.timing if record.measurement.status is Status.OK else None
+
+
+def _pixels(record: Record) -> int:
+    return record.workload.resolution.pixels
+
+
+def _flops(record: Record) -> int:
+    return _counts(record).flops
 
 
 def _counts(record: Record) -> Counts:

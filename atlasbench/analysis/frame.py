@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import pandas as pd
@@ -26,7 +27,8 @@ def build_frame(records: Sequence[Record]) -> pd.DataFrame:
     """One row per record, in their order; counts are nullable integers, unknown values are missing."""
     frame = pd.DataFrame([flatten_record(record) for record in records], columns=list(COLUMNS))
     for name in _COUNTS:
-        frame[name] = frame[name].astype("Int64")
+        with contextlib.suppress(OverflowError):  # beyond 64 bits they stay Python's own integers
+            frame[name] = frame[name].astype("Int64")
     for name in ("latency_s", "latency_low_s", "latency_high_s", "images_per_s", "tokens_per_s"):
         frame[name] = frame[name].astype("float64")
     frame["converged"] = frame["converged"].astype("boolean")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -14,28 +16,49 @@ from atlasbench.cli.profile import profile
 from atlasbench.core.errors import AtlasBenchError
 
 INTERRUPTED = 130
+BAD_USAGE = 2
 
 
 class ErrorHandlingGroup(TyperGroup):
     """Ends a user's mistake with one line and its exit code; anything else keeps its traceback."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what stands before the command's name."""
+        if not args:
+            return super().parse_args(ctx, args)  # which shows the help
+        with _one_line_errors(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
-        try:
+        with _one_line_errors(ctx):
             return super().invoke(ctx)
-        except AtlasBenchError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as error:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(INTERRUPTED) from error
-        except Exception as error:
-            # Typer's own usage errors, whose class it does not export.
-            describe = getattr(error, "format_message", None)
-            if describe is None:
-                raise
-            typer.echo(f"error: {describe()} See `{ctx.command_path} {ctx.invoked_subcommand} --help`.", err=True)
-            raise typer.Exit(2) from error
+
+
+@contextmanager
+def _one_line_errors(ctx: Any) -> Iterator[None]:
+    try:
+        yield
+    except AtlasBenchError as error:
+        _say_error(str(error))
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from error
+    except Exception as error:
+        # Typer's own usage errors, whose class it does not export.
+        describe = getattr(error, "format_message", None)
+        if describe is None:
+            raise
+        command = " ".join(filter(None, (ctx.command_path, ctx.invoked_subcommand)))
+        _say_error(f"{describe().rstrip('.')}. See `{command} --help`.")
+        raise typer.Exit(BAD_USAGE) from error
+
+
+def _say_error(message: str) -> None:
+    # Messages of libraries and of users' own files may have several lines.
+    lines = (line.strip() for line in message.splitlines())
+    typer.echo(f"error: {' '.join(filter(None, lines))}", err=True)
 
 
 app = typer.Typer(

@@ -16,15 +16,20 @@ def models(
 ) -> None:
     """List the backbones that can be profiled."""
     from atlasbench.api import search_models
-    from atlasbench.cli.output import check_format, show_rows
+    from atlasbench.cli.output import check_format, say, show_rows
 
     check_format(output_format)
     rows, timm_names = search_models(pattern)
+    if output_format != "table":
+        rows += [dict.fromkeys(rows[0] if rows else ("name", "what"), "") | _timm_row(name) for name in timm_names]
     show_rows(rows, output_format, title="Built in")
-    if output_format == "table":
-        shown = f"{len(timm_names)} more from timm" if pattern else "any timm name works too"
-        typer.echo(
-            f"{shown}: {', '.join(timm_names[:40])}{' ...' if len(timm_names) > 40 else ''}"
-            if timm_names
-            else f"{shown}: atlasbench models resnet"
-        )
+    if output_format != "table":
+        return
+    if pattern is None:
+        say("Any timm name works too: atlasbench models resnet")
+    elif timm_names:
+        typer.echo(f"From timm: {', '.join(timm_names)}")
+
+
+def _timm_row(name: str) -> dict[str, str]:
+    return {"name": name, "what": "timm"}

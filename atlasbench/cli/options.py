@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from enum import Enum
@@ -14,7 +15,9 @@ from typer.core import TyperCommand
 from atlasbench.core.errors import AtlasBenchError, InvalidOptionError, InvalidWorkloadError
 from atlasbench.core.protocol import QUICK, Protocol
 from atlasbench.core.resolution import Resolution, parse_resolution
+from atlasbench.core.scales import format_scale_drop, parse_scale_drop
 
+Value = TypeVar("Value")
 Word = TypeVar("Word", bound=Enum)
 
 
@@ -23,7 +26,7 @@ class ListCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Write every further value of a list option with its own flag, as the parser wants it."""
-        lists = {name for parameter in self.params if getattr(parameter, "multiple", False) for name in parameter.opts}
+        lists = {name for item in self.params if getattr(item, "multiple", False) for name in item.opts}
         return super().parse_args(ctx, list(spread_values(args, lists)))
 
 
@@ -35,8 +38,8 @@ def spread_values(arguments: Sequence[str], list_options: set[str]) -> Iterator[
             yield from arguments[index:]
             return
         if argument.startswith("-") and argument != "-":
-            name, _, value = argument.partition("=")
-            current, has_value = (name if name in list_options else ""), bool(value)
+            name, equals, _ = argument.partition("=")
+            current, has_value = (name if name in list_options else ""), bool(equals)
             yield argument
             continue
         if current and has_value:
@@ -51,22 +54,31 @@ def read_resolutions(values: Sequence[str]) -> list[Resolution]:
     Raises:
         InvalidWorkloadError: With a hint, if one is none.
     """
-    return [_read("--res", value, parse_resolution) for value in values]
+    return _read_each("--res", values, parse_resolution)
 
 
 def read_integers(option: str, values: Sequence[str]) -> list[int]:
     """Whole numbers of at least 1.
 
     Raises:
-        InvalidWorkloadError: If one is not.
+        InvalidWorkloadError: With a hint, if one is not.
     """
 
     def parse(value: str) -> int:
-        if not value.isascii() or not value.isdigit() or int(value) < 1:
+        if not value.isascii() or not value.isdigit() or not 1 <= int(value) < 2**31:
             raise InvalidWorkloadError(f"{value!r} is not a whole number of at least 1.")
         return int(value)
 
-    return [_read(option, value, parse) for value in values]
+    return _read_each(option, values, parse)
+
+
+def read_scale_drops(values: Sequence[str]) -> list[str]:
+    """Scale drops as a record spells them.
+
+    Raises:
+        InvalidWorkloadError: With a hint, if one is none.
+    """
+    return _read_each("--drop", values, lambda value: format_scale_drop(parse_scale_drop(value)))
 
 
 def read_words(option: str, values: Sequence[str], kind: type[Word]) -> list[Word]:
@@ -83,57 +95,83 @@ def read_words(option: str, values: Sequence[str], kind: type[Word]) -> list[Wor
             words = ", ".join(item.value for item in kind)
             raise InvalidWorkloadError(f"{value!r} is not one of {words}.") from None
 
-    return [_read(option, value, parse) for value in values]
+    return _read_each(option, values, parse, words=[item.value for item in kind])
 
 
-def _read(option: str, value: str, parse: Any) -> Any:
+def _read_each(
+    option: str, values: Sequence[str], parse: Callable[[str], Value], *, words: Sequence[str] = ()
+) -> list[Value]:
+    return [_read(option, value, parse, words) for value in values]
+
+
+def _read(option: str, value: str, parse: Callable[[str], Value], words: Sequence[str]) -> Value:
     try:
         return parse(value)
     except AtlasBenchError as error:
-        from atlasbench.registry import find_entry
-
-        is_model = find_entry(value) is not None or "_" in value
-        hint = f" Models come first: atlasbench profile {value} {option} ..." if is_model else ""
-        raise InvalidWorkloadError(f"{option}: {error}{hint}") from None
+        raise InvalidWorkloadError(f"{option}: {error}{_hint(option, value, words)}") from None
 
 
-def read_settings(values: Sequence[str]) -> dict[str, Any]:
+def _hint(option: str, value: str, words: Sequence[str] = ()) -> str:
+    """What was likely meant: one of the words, or a model, as in `--res 1024 vit_b`."""
+    from atlasbench.registry import MODELS
+
+    if close := get_close_matches(value, words, n=1, cutoff=0.8):
+        return f" Did you mean {close[0]!r}?"
+    is_model = value in MODELS or ":" in value or ("_" in value and value[0].isalpha() and value.islower())
+    return f" Models come first: atlasbench profile {value} {option} ..." if is_model else ""
+
+
+def read_settings(option: str, values: Sequence[str]) -> dict[str, Any]:
     """`KEY=VALUE` pairs; a value is JSON where it parses as such (`8`, `true`, `[2,10]`), a word otherwise.
 
     Raises:
-        InvalidOptionError: If one has no `=`.
+        InvalidOptionError: With a hint, if one has no `=` or its key is no name.
     """
     settings: dict[str, Any] = {}
     for pair in values:
         key, equals, text = pair.partition("=")
         if not equals or not key.isidentifier():
-            raise InvalidOptionError(f"--set: {pair!r} is not KEY=VALUE, e.g. window_size=8 or depths=[2,10].")
-        try:
-            settings[key] = json.loads(text)
-        except ValueError:
-            parts = text.split(",")
-            is_list = len(parts) > 1 and all(part.strip().isdigit() for part in parts)
-            settings[key] = [int(part) for part in parts] if is_list else text
+            example = "window_size=8" if option == "--set" else "min_samples=100"
+            raise InvalidOptionError(f"{option}: {pair!r} is not KEY=VALUE, e.g. {example}.{_hint(option, pair)}")
+        settings[key] = _read_setting(text)
     return settings
+
+
+def _read_setting(text: str) -> Any:
+    parts = text.split(",")
+    if len(parts) > 1 and all(part.strip().isdigit() for part in parts):
+        return [int(part) for part in parts]
+    try:
+        value = json.loads(text, parse_constant=str)  # NaN and Infinity are words here
+    except ValueError:
+        return text
+    return text if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_protocol(values: Sequence[str], *, quick: bool, cold: bool, timeout_s: float | None) -> Protocol:
     """The measuring protocol: the preset, and what was set by hand.
 
     Raises:
-        InvalidOptionError: If there is no such constant, or it is not a number.
+        InvalidOptionError: If there is no such constant, or it is not a number of the right kind.
         InvalidWorkloadError: If its value makes no sense.
     """
-    settings = read_settings(values)
-    known = {item.name for item in fields(Protocol)}
+    preset = QUICK if quick else Protocol()
+    settings = read_settings("--timing", values)
+    known = [item.name for item in fields(Protocol) if item.name != "cold"]  # which has an option of its own
     for name, value in settings.items():
         if name not in known:
             close = get_close_matches(name, known, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else f" There are: {', '.join(sorted(known))}."
-            raise InvalidOptionError(f"--timing: there is no constant {name!r}.{hint}")
-        if not isinstance(value, int | float):
-            raise InvalidOptionError(f"--timing: {name} must be a number, got {value!r}.")
-    preset = QUICK if quick else Protocol()
+            hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}."
+            raise InvalidOptionError(f"--timing: there is no constant {name!r}. {hint}")
+        is_whole = isinstance(getattr(preset, name), int)
+        if isinstance(value, bool) or not isinstance(value, int if is_whole else int | float):
+            kind = "whole number" if is_whole else "number"
+            raise InvalidOptionError(f"--timing: {name} must be a {kind}, got {value!r}.")
     if timeout_s is not None:
+        if not 0 < timeout_s < math.inf:
+            raise InvalidOptionError(f"--timeout must be more than 0 seconds, got {timeout_s:g}.")
         settings["timeout_s"] = timeout_s
-    return replace(preset, **settings, **({"cold": True} if cold else {}))
+    try:
+        return replace(preset, **settings, cold=cold)
+    except InvalidWorkloadError as error:
+        raise InvalidOptionError(f"--timing: {error}") from None

@@ -33,16 +33,12 @@ def check_format(name: str) -> None:
 
 def show_table(table: TextTable, output_format: str = "table") -> None:
     """Print a table for people."""
-    from rich.console import Console
-
     from atlasbench.report.layout import render_markdown, render_text
 
     if output_format == "markdown":
         typer.echo(render_markdown(table))
-        return
-    width = shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns
-    console = Console(width=width, highlight=False, soft_wrap=False)
-    console.print(render_text(table, console))
+    else:
+        typer.echo(render_text(table, page_width()))
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], output_format: str, *, title: str) -> None:
@@ -69,6 +65,11 @@ def show_rows(rows: Sequence[Mapping[str, Any]], output_format: str, *, title: s
             for index, name in enumerate(names)
         ]
         show_table(TextTable(title=title, columns=columns), output_format)
+
+
+def page_width() -> int:
+    """Columns of the terminal, or of a file."""
+    return shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns
 
 
 def say(text: str) -> None:

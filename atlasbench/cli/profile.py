@@ -58,7 +58,7 @@ def profile(
     quick: Annotated[bool, typer.Option("--quick", help="A fifth of the time, wider intervals.")] = False,
     cold: Annotated[bool, typer.Option("--cold", help="Flush caches before every iteration.")] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", help="Seconds for one workload; 1800 by default.", min=0.001)
+        float | None, typer.Option("--timeout", help="Seconds for one workload; 1800 by default.")
     ] = None,
     protocol_settings: Annotated[
         list[str],
@@ -79,13 +79,7 @@ def profile(
     Every combination of the lists is one workload. Records go to results/, a file for each run.
     """
     from atlasbench.api import open_sweep, with_num_classes
-    from atlasbench.cli.options import (
-        read_integers,
-        read_protocol,
-        read_resolutions,
-        read_settings,
-        read_words,
-    )
+    from atlasbench.cli import options
     from atlasbench.cli.output import check_format
     from atlasbench.cli.sweeping import show_modules, show_plans, show_sweep
     from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Mode
@@ -94,23 +88,23 @@ def profile(
     check_format(output_format)
     request = SweepRequest(
         models=models,
-        resolutions=read_resolutions(resolutions),
-        batch_sizes=read_integers("--batch", batches),
-        scale_drops=drops,
-        modes=read_words("--mode", modes, Mode),
-        dtypes=read_words("--dtype", dtypes, Dtype),
+        resolutions=options.read_resolutions(resolutions),
+        batch_sizes=options.read_integers("--batch", batches),
+        scale_drops=options.read_scale_drops(drops),
+        modes=options.read_words("--mode", modes, Mode),
+        dtypes=options.read_words("--dtype", dtypes, Dtype),
         device=device,
         compiled=compiled,
         memory_format=MemoryFormat.CHANNELS_LAST if channels_last else MemoryFormat.CONTIGUOUS,
-        attention_backend=read_words("--attention", [attention], AttentionBackend)[0],
-        options=with_num_classes(read_settings(settings), num_classes),
+        attention_backend=options.read_words("--attention", [attention], AttentionBackend)[0],
+        options=with_num_classes(options.read_settings("--set", settings), num_classes),
     )
-    protocol = read_protocol(protocol_settings, quick=quick, cold=cold, timeout_s=timeout)
+    protocol = options.read_protocol(protocol_settings, quick=quick, cold=cold, timeout_s=timeout)
     folder = None if no_save or dry_run or by_module else out
-    with open_sweep(request, protocol=protocol, out=folder, threads=threads, force=force) as sweep:
+    with open_sweep(request, protocol=protocol, out=folder, resume=resume, threads=threads, force=force) as sweep:
         if by_module:
             show_modules(sweep, depth, output_format)
         elif dry_run:
             show_plans(sweep, output_format)
         else:
-            show_sweep(sweep, folder, output_format, resume=resume)
+            show_sweep(sweep, output_format)

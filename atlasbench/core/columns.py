@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from atlasbench.core.record import PARTS, Record
@@ -113,4 +114,6 @@ def flatten_record(record: Record) -> dict[str, Any]:
             "images_per_s": images_per_s,
             "tokens_per_s": images_per_s * counts.tokens if counts is not None and counts.tokens else None,
         }
-    return row
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }

@@ -16,7 +16,7 @@ class UnknownModelError(AtlasBenchError):
     """No backbone is known under this name."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        close = difflib.get_close_matches(name, list(known), n=3)
+        close = difflib.get_close_matches(name, dict.fromkeys(known), n=3)
         hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See `atlasbench models`."
         if name.endswith(".py"):
             hint = f"To load a file, name the function that builds the model: {name}:build_model."

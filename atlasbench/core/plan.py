@@ -33,12 +33,12 @@ class Plan:
         workload: With the options as they belong in a record.
         family: Architecture.
         notes: What a reader of the record must know.
-        counts: From the shapes.
+        counts: From the shapes; None for a model that cannot be run without data (a note says why).
         modules: The counts by module, children left out.
     """
 
     workload: Workload
     family: str
     notes: tuple[str, ...]
-    counts: Counts
+    counts: Counts | None
     modules: tuple[ModuleCount, ...] = ()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 from atlasbench.core.errors import InvalidWorkloadError
 
@@ -37,17 +39,13 @@ def parse_resolution(value: int | str | Sequence[int] | Resolution) -> Resolutio
     """
     if isinstance(value, Resolution):
         return value
-    if isinstance(value, bool):
-        raise InvalidWorkloadError(f"{value!r} is not a resolution: write 1024 or 768x1536 (height x width).")
-    if isinstance(value, int):
-        return Resolution(value, value)
     if isinstance(value, str):
-        match = re.fullmatch(r"(\d{1,7})(?:[xX](\d{1,7}))?", value.strip())
+        match = re.fullmatch(r"([0-9]{1,7})(?:[xX]([0-9]{1,7}))?", value.strip())
         if match is None:
             raise InvalidWorkloadError(f"{value!r} is not a resolution: write 1024 or 768x1536 (height x width).")
-        height = int(match[1])
-        return Resolution(height, int(match[2]) if match[2] else height)
-    sides = list(value)
-    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
-        raise InvalidWorkloadError(f"{value!r} is not a resolution: give a number or (height, width).")
-    return Resolution(sides[0], sides[1])
+        return Resolution(int(match[1]), int(match[2] or match[1]))
+    sides = list(value) if isinstance(value, Sequence) else [value, value]
+    integers = [operator.index(side) for side in sides if isinstance(side, SupportsIndex) and side is not True]
+    if len(sides) != 2 or len(integers) != 2:
+        raise InvalidWorkloadError(f"{value!r} is not a resolution: give a whole number or (height, width).")
+    return Resolution(*integers)

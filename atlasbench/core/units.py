@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 
 def format_quantity(value: float, unit: str = "") -> str:
     """Write 205262303232 as `205 G`, 31126700 as `31.1 M` (decimal prefixes)."""
-    for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for factor, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor * 0.9995:
             return f"{three_digits(value / factor)} {prefix}{unit}"
     return f"{three_digits(value)} {unit}".rstrip()
@@ -16,15 +18,11 @@ def format_bytes(value: float) -> str:
     return format_quantity(value, "B")
 
 
-def format_seconds(value: float) -> str:
-    """Write a duration as `850 us`, `12.3 ms`, `4.56 s` or `12 min`."""
-    if value < 0.9995e-3:
-        return f"{three_digits(value * 1e6)} us"
-    if value < 0.9995:
-        return f"{three_digits(value * 1e3)} ms"
-    if value < 120:
-        return f"{three_digits(value)} s"
-    if value < 2 * 3600:
+def format_duration(value: float) -> str:
+    """Write about how long something takes: `3 s`, `12 min`, `4.5 h`; no finer than such a guess is worth."""
+    if value < 99.5:
+        return f"{max(value, 1):.0f} s"
+    if value < 99.5 * 60:
         return f"{value / 60:.0f} min"
     return f"{value / 3600:.1f} h"
 
@@ -39,4 +37,5 @@ def three_digits(value: float) -> str:
         return f"{value:.1f}"
     if abs(value) >= 0.9995:
         return f"{value:.2f}"
-    return f"{value:.3g}"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    return f"{value:.{digits}f}".rstrip("0")

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_leaves
 
+from atlasbench.core.errors import UnsupportedError
 from atlasbench.core.plan import ModuleCount, Plan
 from atlasbench.core.record import PARTS, Counts
-from atlasbench.core.workload import Mode, Workload
-from atlasbench.measure.dataless import build_without_data, move_to_fake_cpu
+from atlasbench.core.workload import AttentionBackend, MemoryFormat, Mode, Workload
+from atlasbench.measure.dataless import NeedsDataError, build_without_data, without_data
 from atlasbench.measure.flops import FlopCounter
-from atlasbench.measure.parts import classify_modules
+from atlasbench.measure.liveness import Origin
+from atlasbench.measure.parts import Parts, find_parts
 from atlasbench.models.built import BuiltModel
 from atlasbench.models.factory import build_model
 
@@ -24,9 +28,12 @@ from atlasbench.models.factory import build_model
 def plan_workload(workload: Workload) -> Plan:
     """Resolve a workload's options, check that the model stays itself at this size, and count it.
 
+    A model whose forward pass asks for the values of a tensor can be measured but not counted: its plan has no
+    counts and a note that says so.
+
     Raises:
         AtlasBenchError: If the name or an option is wrong, or (`UnsupportedError`) the pair of model and size is
-            not honest.
+            not honest, or counting is all that was asked for and it cannot be done.
     """
     built = build_without_data(
         lambda: build_model(
@@ -36,16 +43,16 @@ def plan_workload(workload: Workload) -> Plan:
             scale_drop=workload.scale_drop,
         )
     )
+    resolved = replace(workload, options=dict(built.options))
     family = family_of(built.model)
-    resolved = _with_options(workload, built)
-    counts, modules, notes = count_built(built, resolved)
-    return Plan(
-        workload=resolved, family=family, notes=(*built.notes, *notes), counts=counts, modules=tuple(modules)
-    )
-
-
-def _with_options(workload: Workload, built: BuiltModel) -> Workload:
-    return replace(workload, options=dict(built.options))
+    try:
+        counts, modules, notes = count_built(built, resolved)
+    except NeedsDataError as error:
+        reason = f"cannot be counted without data: {error}"
+        if workload.device_type == "meta":
+            raise UnsupportedError(f"{workload.model} {reason}") from error
+        return Plan(workload=resolved, family=family, notes=(*built.notes, reason), counts=None)
+    return Plan(workload=resolved, family=family, notes=(*built.notes, *notes), counts=counts, modules=tuple(modules))
 
 
 def family_of(model: nn.Module) -> str:
@@ -54,48 +61,71 @@ def family_of(model: nn.Module) -> str:
 
 
 def count_built(built: BuiltModel, workload: Workload) -> tuple[Counts, list[ModuleCount], tuple[str, ...]]:
-    """Count one step of a model that was built on the meta device.
+    """Count one step of a model that was built on the meta device; the model is of no use afterwards.
 
     Returns:
         The counts, the same by module, and notes on what the numbers leave out.
+
+    Raises:
+        NeedsDataError: If the model asks for the values of a tensor.
     """
     model = built.model
-    if workload.dtype.value.startswith("pure-"):
-        model.to(getattr(torch, workload.dtype.torch_name))
-    parts = classify_modules(model, _classifier_names(model))
     params = _own_params(model)
-    mode = FakeTensorMode()
-    move_to_fake_cpu(model, mode)
-    counter = FlopCounter(parts)
-    with mode, counter.watch(model):
+    counter = FlopCounter()
+    with without_data(_prepare(model, workload)), counter.watch(model):
         _run_step(model, workload, counter)
+    parts = find_parts(model, counter.macs, _classifier_names(model))
     modules = _by_module(counter, params, parts, workload.batch_size)
     notes = tuple(f"{name} is not counted" for name in sorted(counter.uncounted))
-    return _counts(counter, modules, params, parts, workload), modules, notes
+    return _counts(counter, modules, parts, workload), modules, notes
+
+
+def _prepare(model: nn.Module, workload: Workload) -> nn.Module:
+    model.train(workload.mode is Mode.TRAIN)
+    if not workload.dtype.is_autocast:
+        model.to(getattr(torch, workload.dtype.torch_name))
+    if workload.memory_format is MemoryFormat.CHANNELS_LAST:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stubs lack this form
+    return model
 
 
 def _run_step(model: nn.Module, workload: Workload, counter: FlopCounter) -> None:
+    """What a measured step does, the optimizer's arithmetic left out: its moments are live from the start."""
     training = workload.mode is Mode.TRAIN
-    model.train(training)
-    # MAP-pool heads hand a parameter to a submodule, which trips autograd under a dispatch mode without gradients.
-    model.requires_grad_(training)
-    shape = (workload.batch_size, 3, workload.resolution.height, workload.resolution.width)
-    dtype = torch.float32 if workload.dtype.is_autocast else getattr(torch, workload.dtype.torch_name)
-    image = torch.empty(shape, dtype=dtype)
-    counter.storages.add(image, is_constant=False)
+    image = _image(workload)
+    counter.storages.add(image, Origin.ACTIVATION)
     state = _optimizer_state(model) if training else []
     for tensor in state:
-        counter.storages.add(tensor, is_constant=True)
-    autocast_dtype = getattr(torch, workload.dtype.torch_name) if workload.dtype.is_autocast else None
+        counter.storages.add(tensor, Origin.WEIGHT)
     with counter, torch.set_grad_enabled(training):
-        with torch.autocast("cpu", autocast_dtype, enabled=autocast_dtype is not None):
-            logits = first_tensor(model(image))
+        with _arithmetic(workload):
+            output = model(image)
             loss = None
             if training:
-                labels = torch.empty(workload.batch_size, dtype=torch.long)
-                loss = functional.cross_entropy(logits.flatten(1).float(), labels)
+                logits = first_tensor(output).flatten(1).float()
+                loss = functional.cross_entropy(logits, torch.empty(workload.batch_size, dtype=torch.long))
         if loss is not None:
             loss.backward()
+
+
+def _image(workload: Workload) -> Tensor:
+    shape = (workload.batch_size, 3, workload.resolution.height, workload.resolution.width)
+    dtype = torch.float32 if workload.dtype.is_autocast else getattr(torch, workload.dtype.torch_name)
+    channels_last = workload.memory_format is MemoryFormat.CHANNELS_LAST
+    return torch.empty(
+        shape, dtype=dtype, memory_format=torch.channels_last if channels_last else torch.contiguous_format
+    )
+
+
+@contextmanager
+def _arithmetic(workload: Workload) -> Iterator[None]:
+    """Autocast, and attention that keeps its scores where that was asked for: more memory, the same FLOPs."""
+    with ExitStack() as contexts:
+        if workload.dtype.is_autocast:
+            contexts.enter_context(torch.autocast("cpu", getattr(torch, workload.dtype.torch_name)))
+        if workload.attention_backend is AttentionBackend.MATH:
+            contexts.enter_context(sdpa_kernel(SDPBackend.MATH))
+        yield
 
 
 def _optimizer_state(model: nn.Module) -> list[Tensor]:
@@ -104,11 +134,15 @@ def _optimizer_state(model: nn.Module) -> list[Tensor]:
 
 
 def first_tensor(output: object) -> Tensor:
-    """The logits, where a model returns a tuple, a list or a dict of outputs."""
-    if isinstance(output, Tensor):
-        return output
-    items: Iterable[object] = output.values() if isinstance(output, dict) else output  # type: ignore[assignment]
-    return first_tensor(next(iter(items)))
+    """The logits, also where a model returns a tuple, a list or a dict of outputs.
+
+    Raises:
+        UnsupportedError: If there is no tensor in it.
+    """
+    tensor = next((leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)), None)
+    if tensor is None:
+        raise UnsupportedError(f"A training step needs logits (B, classes); the model gives {type(output).__name__}.")
+    return tensor
 
 
 def _classifier_names(model: nn.Module) -> tuple[str, ...]:
@@ -129,30 +163,19 @@ def _own_params(model: nn.Module) -> dict[str, int]:
     return counts
 
 
-def _by_module(
-    counter: FlopCounter, params: dict[str, int], parts: dict[str, str], batch_size: int
-) -> list[ModuleCount]:
-    macs = {place: round(total / batch_size) for place, total in counter.macs.items()}
-    rows = [
-        ModuleCount(path=path, part=part, params=params[path] if part == parts[path] else 0, macs=count)
-        for (path, part), count in macs.items()
+def _by_module(counter: FlopCounter, params: dict[str, int], parts: Parts, batch_size: int) -> list[ModuleCount]:
+    """One row for each module and part with something in it; a module's parameters are in the row of its own part."""
+    macs: Counter[tuple[str, str]] = Counter()
+    for place, count in counter.macs.items():
+        macs[place.path, parts.of_place(place)] += count
+    own = {(path, parts.of_module[path]): count for path, count in params.items() if count}
+    return [
+        ModuleCount(path=path, part=part, params=own.get((path, part), 0), macs=round(macs[path, part] / batch_size))
+        for path, part in dict.fromkeys((*macs, *own))
     ]
-    counted = {(row.path, row.part) for row in rows}
-    rows += [
-        ModuleCount(path=path, part=parts[path], params=count, macs=0)
-        for path, count in params.items()
-        if count and (path, parts[path]) not in counted
-    ]
-    return rows
 
 
-def _counts(
-    counter: FlopCounter,
-    modules: list[ModuleCount],
-    params: dict[str, int],
-    parts: dict[str, str],
-    workload: Workload,
-) -> Counts:
+def _counts(counter: FlopCounter, modules: list[ModuleCount], parts: Parts, workload: Workload) -> Counts:
     macs_by_part: Counter[str] = Counter()
     params_by_part: Counter[str] = Counter()
     for row in modules:
@@ -160,13 +183,18 @@ def _counts(
         params_by_part[row.part] += row.params
     macs = sum(macs_by_part.values())
     return Counts(
-        params=sum(params.values()),
+        params=sum(params_by_part.values()),
         macs=macs,
         flops=2 * macs,
         flops_by_part={part: 2 * macs_by_part[part] for part in PARTS},
         params_by_part={part: params_by_part[part] for part in PARTS},
         activation_bytes=counter.activation_bytes,
         predicted_peak_bytes=counter.storages.peak_bytes,
-        tokens=counter.stem_positions // workload.batch_size,
+        tokens=_tokens(counter, parts) // workload.batch_size,
         uncounted=tuple(sorted(counter.uncounted)),
     )
+
+
+def _tokens(counter: FlopCounter, parts: Parts) -> int:
+    """Positions of the map that the stem hands on, for the whole batch; 0 where the model names no stem."""
+    return next((count for path, count in reversed(counter.positions.items()) if path in parts.stems), 0)

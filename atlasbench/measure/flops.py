@@ -1,15 +1,17 @@
 """Counts what a model computes while it runs on tensors without data.
 
 This is the toolkit's own counter: it sees every operator below autograd, so that the backward pass, fused
-attention and functional calls are counted like modules are, and it attributes each to a module and a part.
+attention and functional calls are counted like modules are, and it notes for each in which module it ran and what it
+multiplied. Which part of the model that is follows afterwards (`measure/parts.py`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,41 +19,69 @@ from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from atlasbench.measure.formulas import ATTENTION_PACKETS, FORMULAS, is_uncounted_product
-from atlasbench.measure.liveness import LiveStorages
+from atlasbench.core.compat import StrEnum
+from atlasbench.measure.formulas import FORMULAS, Formula, OperatorKind, may_multiply
+from atlasbench.measure.liveness import LiveStorages, Origin
+
+# Private to torch: without them backward operators still count, but in no module.
+_current_node: Callable[[], Any] = getattr(torch._C, "_current_autograd_node", lambda: None)
+_next_sequence: Callable[[], int] = getattr(torch._C._autograd, "_get_sequence_nr", lambda: 0)
+
+_COPIES = frozenset({torch.ops.aten._to_copy, torch.ops.aten.clone})  # a cast weight is still a weight
+_POOLINGS = ("max_pool2d_with_indices", "avg_pool2d")
+
+
+class Product(StrEnum):
+    """What an operator multiplied; a backward operator is what its forward operator was."""
+
+    CONVOLUTION = "convolution"
+    LAYER = "layer"  # an activation and a weight
+    SCORES = "scores"  # two activations, or attention in one kernel
+    DERIVED = "derived"  # an activation and something computed from weights alone
+    CONSTANT = "constant"  # nothing that depends on the image
+
+
+class Place(NamedTuple):
+    """Where in a model a product was computed."""
+
+    path: str
+    product: Product
 
 
 class FlopCounter(TorchDispatchMode):
     """Counts multiply-accumulates, output bytes and live bytes of everything that runs inside it.
 
     Use `with counter.watch(model), counter:`. Operators of the backward pass are attributed to the module whose
-    forward operator they differentiate, through autograd's sequence numbers.
+    forward operator they differentiate, through autograd's sequence numbers. A forward pass that is run again in
+    the backward pass (gradient checkpointing) counts again, because it is computed again.
 
     Attributes:
-        macs: (module path, part) to multiply-accumulates.
-        activation_bytes: Sum of the counted forward operators' output bytes.
+        macs: Multiply-accumulates by place, in the order of the first operator there.
+        activation_bytes: Sum of the counted forward operators' output bytes, each once.
         storages: Live tensors and their peak.
-        uncounted: Operators that multiply and have no formula.
-        stem_positions: Positions of the stem's last operator, for the whole batch: the finest token grid.
+        uncounted: Operators that multiply, or may do so, and have no formula.
+        positions: By module, positions of its last layer or pooling, for the whole batch; the last to run is last.
     """
 
-    def __init__(self, parts: Mapping[str, str]) -> None:
+    # Operators that take functions (flex_attention) come here too, and are named as not counted.
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.macs: Counter[tuple[str, str]] = Counter()
+        self.macs: Counter[Place] = Counter()
         self.activation_bytes = 0
         self.storages = LiveStorages()
         self.uncounted: set[str] = set()
-        self.stem_positions = 0
-        self._parts = parts
+        self.positions: dict[str, int] = {}
         self._stack = [""]
-        self._place_of_sequence: dict[int, tuple[str, str]] = {}
+        self._place_of_sequence: dict[int, Place] = {}
 
     @contextmanager
     def watch(self, model: nn.Module) -> Iterator[None]:
         """Follow which module is running, and enter the model's parameters and buffers as live."""
         paths = {id(module): path for path, module in model.named_modules()}
         for tensor in (*model.parameters(), *model.buffers()):
-            self.storages.add(tensor, is_constant=True)
+            self.storages.add(tensor, Origin.WEIGHT)
 
         def enter(module: nn.Module, _: Any) -> None:
             # A module outside the model (made on the fly) counts as its caller.
@@ -75,53 +105,71 @@ class FlopCounter(TorchDispatchMode):
     ) -> Any:
         """Run one operator and count it."""
         kwargs = kwargs or {}
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        # Asked before the operator runs: an in-place one changes what its input is made of.
-        constant = all(self.storages.is_constant(tensor) for tensor in inputs)
+        if not isinstance(func, torch._ops.OpOverload):
+            self.uncounted.add(str(func))
+            return func(*args, **kwargs)
+        if func.namespace == "prim":  # asks for a device or a type
+            return func(*args, **kwargs)
+        if _is_composite(func):
+            # Autograd takes these apart before they come here, but not in inference mode.
+            with self:
+                return func.decompose(*args, **kwargs)
         formula = FORMULAS.get(func.overloadpacket)
-        if formula is None and is_uncounted_product(func):
-            decomposed = self._decompose(func, args, kwargs)
-            if decomposed is not NotImplemented:
-                return decomposed
+        if formula is None and may_multiply(func):
             self.uncounted.add(str(func.overloadpacket))
+        # Asked before the operator runs: an in-place one changes what its input is made of.
+        origin = self._origin_of_output(func, args, kwargs)
+        product = self._product(formula, args) if formula is not None else None
         out = func(*args, **kwargs)
-        outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        outputs = [out] if isinstance(out, Tensor) else [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
         for tensor in outputs:
-            self.storages.add(tensor, is_constant=constant)
-        if formula is not None:
-            self._count(func, inputs, formula(args, kwargs, out), outputs)
+            self.storages.add(tensor, origin)
+        if formula is not None and product is not None:
+            self._count(product, formula.macs(args, out), outputs[0])
+        elif func.overloadpacket.__name__ in _POOLINGS:
+            self._note_positions(outputs[0].numel() // outputs[0].shape[-3])
         return out
 
-    def _decompose(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with self:
-            return func.decompose(*args, **kwargs)
+    def _origin_of_output(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Origin:
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        origin = max((self.storages.origin(tensor) for tensor in inputs), default=Origin.WEIGHT)
+        is_weight = origin is Origin.WEIGHT and (not inputs or func.overloadpacket in _COPIES)
+        return Origin.WEIGHT if is_weight else max(origin, Origin.DERIVED)
 
-    def _count(self, func: Any, inputs: list[Tensor], macs: int, outputs: list[Tensor]) -> None:
-        node: Any = torch._C._current_autograd_node()
-        if node is None:
-            place = (self._stack[-1], self._forward_part(func, inputs))
-            self._place_of_sequence[torch._C._autograd._get_sequence_nr() - 1] = place
-            self.activation_bytes += outputs[0].numel() * outputs[0].element_size()
-            if place[1] == "stem":
-                self.stem_positions = _positions(func, outputs[0])
+    def _product(self, formula: Formula, args: tuple[Any, ...]) -> Product:
+        if formula.kind is OperatorKind.ATTENTION:
+            return Product.SCORES
+        if formula.kind is OperatorKind.CONVOLUTION:
+            return Product.CONVOLUTION
+        low, high = sorted(self.storages.origin(args[position]) for position in formula.operands)
+        if high is not Origin.ACTIVATION:
+            return Product.CONSTANT
+        by_origin = {Origin.WEIGHT: Product.LAYER, Origin.DERIVED: Product.DERIVED, Origin.ACTIVATION: Product.SCORES}
+        return by_origin[low]
+
+    def _count(self, product: Product, macs: int, output: Tensor) -> None:
+        node = _current_node()
+        place = Place(self._stack[-1], product)
+        if node is not None and len(self._stack) == 1 and not torch.is_grad_enabled():
+            place = self._place_of_sequence.get(node._sequence_nr(), place)
         else:
-            fallback = (self._stack[-1], self._parts.get(self._stack[-1], "other"))
-            place = self._place_of_sequence.get(node._sequence_nr(), fallback)
+            # The first of a node's operators names its place: later ones without gradients share its number.
+            self._place_of_sequence.setdefault(_next_sequence() - 1, place)
+        if node is None:
+            self.activation_bytes += output.numel() * output.element_size()
+            if product is Product.CONVOLUTION:  # (B, C, ...)
+                self._note_positions(output.numel() // output.shape[1])
+            elif product is Product.LAYER:  # (..., C)
+                self._note_positions(output.numel() // output.shape[-1])
         self.macs[place] += macs
 
-    def _forward_part(self, func: Any, inputs: list[Tensor]) -> str:
-        if func.overloadpacket in ATTENTION_PACKETS or self._is_product_of_activations(func, inputs):
-            return "attention"
-        return self._parts.get(self._stack[-1], "other")
-
-    def _is_product_of_activations(self, func: Any, inputs: list[Tensor]) -> bool:
-        name = func.overloadpacket.__name__
-        if "convolution" in name or name == "linear":
-            return False
-        return not any(self.storages.is_constant(tensor) for tensor in inputs[-2:])
+    def _note_positions(self, positions: int) -> None:
+        self.positions.pop(self._stack[-1], None)
+        self.positions[self._stack[-1]] = positions
 
 
-def _positions(func: Any, output: Tensor) -> int:
-    """Positions of a map (B, C, H, W) that a convolution made, or rows of a matrix product."""
-    channels = output.shape[1] if "convolution" in func.overloadpacket.__name__ else output.shape[-1]
-    return output.numel() // max(channels, 1)
+@cache
+def _is_composite(func: Any) -> bool:
+    """Whether an operator is made of others."""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    return bool(func.has_kernel_for_dispatch_key(key)) or key in func.py_kernels

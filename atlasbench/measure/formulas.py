@@ -1,37 +1,57 @@
-"""Multiply-accumulates of every operator that counts: matrix products, convolutions, attention.
+"""Multiply-accumulates of every operator that counts: matrix products, convolutions, attention, recurrent layers.
 
 Each formula takes an operator's arguments and output as `__torch_dispatch__` sees them and gives MACs of the
-mathematics: an attention kernel that recomputes scores in its backward counts no more than one that keeps them.
-Nothing elementwise is counted (norms, activations, softmax, masks, additions of biases).
+mathematics: an attention kernel that recomputes scores in its backward counts no more than one that keeps them, and
+a causal mask saves nothing. Nothing elementwise is counted (norms, activations, softmax, masks, adding biases).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-Formula = Callable[[Sequence[Any], dict[str, Any], Any], int]
+from atlasbench.core.compat import StrEnum
 
 aten = torch.ops.aten
 
 
-def _matrix_product(first: int, second: int) -> Formula:
-    """Product of the matrices (..., M, K) and (..., K, N) at these positions of the arguments."""
+class OperatorKind(StrEnum):
+    """What an operator computes."""
 
-    def macs(args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> int:
-        a, b = args[first], args[second]
-        columns = b.shape[-1] if b.dim() > 1 else 1
-        return int(prod(a.shape) * columns)
-
-    return macs
+    MATRIX = "matrix"
+    CONVOLUTION = "convolution"
+    ATTENTION = "attention"
+    RECURRENT = "recurrent"
 
 
-def _linear(args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> int:
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """How to count one operator.
+
+    Attributes:
+        kind: What it computes.
+        macs: From its arguments and its output.
+        operands: Positions of the two tensors it multiplies, among the arguments.
+    """
+
+    kind: OperatorKind
+    macs: Callable[[Sequence[Any], Any], int]
+    operands: tuple[int, int] = (0, 1)
+
+
+def _matrix_product(first: int, second: int, args: Sequence[Any], out: Any) -> int:
+    a, b = args[first], args[second]  # (..., M, K) and (..., K, N), or (K,) for b
+    return int(prod(a.shape) * (b.shape[-1] if b.dim() > 1 else 1))
+
+
+def _linear(args: Sequence[Any], out: Any) -> int:
     return int(prod(args[0].shape) * args[1].shape[0])
 
 
@@ -41,77 +61,86 @@ def _convolution_macs(x: Tensor, weight: Tensor, out_shape: Sequence[int], trans
     return int(x.shape[0] * positions * prod(weight.shape))
 
 
-def _convolution(args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> int:
+def _convolution(args: Sequence[Any], out: Any) -> int:
     return _convolution_macs(args[0], args[1], out.shape, bool(args[6]))
 
 
-def _convolution_backward(args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> int:
+def _convolution_backward(args: Sequence[Any], out: Any) -> int:
     grad_out, x, weight, transposed, output_mask = args[0], args[1], args[2], bool(args[7]), args[10]
     # The gradients to the input and to the weight each cost what the forward pass costs.
     return _convolution_macs(x, weight, grad_out.shape, transposed) * sum(map(bool, output_mask[:2]))
 
 
-def _attention_macs(q: Tensor, k: Tensor, v: Tensor) -> int:
-    *batch, queries, head_dim = q.shape  # (B, heads, N, head_dim)
-    return int(prod(batch) * queries * k.shape[-2] * (head_dim + v.shape[-1]))
+def _attention(args: Sequence[Any], out: Any) -> int:
+    q, k, v = args[:3]  # (B, heads, N, head_dim); keys and values may have fewer heads, each read by several queries
+    return int(prod(q.shape[:-1]) * k.shape[-2] * (q.shape[-1] + v.shape[-1]))
 
 
-def _attention(args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> int:
-    return _attention_macs(args[0], args[1], args[2])
+def _attention_backward(args: Sequence[Any], out: Any) -> int:
+    # The gradients to values, weights, queries and keys: two products for each of the forward pass's two.
+    return 2 * _attention(args[1:], out)
 
 
-def _attention_backward(args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> int:
-    # dV, dP, dQ and dK: two products for each of the forward's two
-    return 2 * _attention_macs(args[1], args[2], args[3])
+def _lstm_layer(args: Sequence[Any], out: Any) -> int:
+    steps, batch = args[0].shape[:2]  # (T, B, C); weights (4 H, C) and (4 H, H)
+    return int(steps * batch * (prod(args[1].shape) + prod(args[2].shape)))
 
 
-def _packets(names: Sequence[str]) -> list[Any]:
-    """Those of the operators that this version of torch has."""
-    return [getattr(aten, name) for name in names if hasattr(aten, name)]
+def _lstm_layer_backward(args: Sequence[Any], out: Any) -> int:
+    return 2 * _lstm_layer(args, out)
 
 
-def _formulas() -> dict[Any, Formula]:
-    table: dict[Any, Formula] = {}
-    for packet in _packets(("mm", "bmm", "mv", "dot", "vdot")):
-        table[packet] = _matrix_product(0, 1)
-    for packet in _packets(("addmm", "baddbmm", "addbmm", "addmv", "_addmm_activation")):
-        table[packet] = _matrix_product(1, 2)
-    for packet in _packets(("linear",)):
-        table[packet] = _linear
-    for packet in _packets(("convolution", "_convolution", "convolution_overrideable")):
-        table[packet] = _convolution
-    for packet in _packets(("convolution_backward", "convolution_backward_overrideable")):
-        table[packet] = _convolution_backward
-    kernels = ("flash_attention", "efficient_attention", "cudnn_attention", "fused_attention_overrideable")
-    for kernel in kernels:
-        for packet in _packets((f"_scaled_dot_product_{kernel}",)):
-            table[packet] = _attention
-        for packet in _packets((f"_scaled_dot_product_{kernel}_backward",)):
-            table[packet] = _attention_backward
-    for packet in _packets(("scaled_dot_product_attention", "_scaled_dot_product_flash_attention_for_cpu")):
-        table[packet] = _attention
-    for packet in _packets(("_scaled_dot_product_flash_attention_for_cpu_backward",)):
-        table[packet] = _attention_backward
-    return table
-
-
-FORMULAS = _formulas()
-# Operators that are attention by themselves: scores and weighted values.
-ATTENTION_PACKETS = frozenset(
-    packet for packet, formula in FORMULAS.items() if formula in (_attention, _attention_backward)
+_KERNELS = (
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_fused_attention_overrideable",
 )
+_MATRIX, _CONVOLUTION = OperatorKind.MATRIX, OperatorKind.CONVOLUTION
+_BY_NAME: Mapping[str, Formula] = {
+    **{
+        name: Formula(_MATRIX, partial(_matrix_product, 0, 1)) for name in ("mm", "bmm", "mv", "dot", "vdot", "_int_mm")
+    },
+    **{
+        name: Formula(_MATRIX, partial(_matrix_product, 1, 2), operands=(1, 2))
+        for name in ("addmm", "baddbmm", "addbmm", "addmv", "_addmm_activation")
+    },
+    "linear": Formula(_MATRIX, _linear),
+    **{
+        name: Formula(_CONVOLUTION, _convolution)
+        for name in ("convolution", "_convolution", "convolution_overrideable")
+    },
+    **{
+        name: Formula(_CONVOLUTION, _convolution_backward, operands=(1, 2))
+        for name in ("convolution_backward", "convolution_backward_overrideable")
+    },
+    **{name: Formula(OperatorKind.ATTENTION, _attention) for name in _KERNELS},
+    **{f"{name}_backward": Formula(OperatorKind.ATTENTION, _attention_backward, operands=(1, 2)) for name in _KERNELS},
+    "mkldnn_rnn_layer": Formula(OperatorKind.RECURRENT, _lstm_layer),
+    "mkldnn_rnn_layer_backward": Formula(OperatorKind.RECURRENT, _lstm_layer_backward),
+}
+# Those of the operators that this version of torch has.
+FORMULAS: Mapping[Any, Formula] = {
+    getattr(aten, name): formula for name, formula in _BY_NAME.items() if hasattr(aten, name)
+}
+
 _MULTIPLIES = re.compile(
-    r"(^|_)(mm|bmm|matmul|conv\w*|attention|rnn|lstm|gru|bilinear|trilinear|einsum)(_|$)|mm$"
+    r"(^|_)(mm|bmm|matmul|conv\w*|attention|rnn|lstm|gru|bilinear|trilinear|linear|einsum|transformer)(_|\d|$)|mm$"
 )
-_DOES_NOT = re.compile(r"upsample|grid_sampler|normal|conv_tbc_backward|comm")
+_DOES_NOT = re.compile(
+    r"upsample|grid_sampler|normal|_comm|convert|linear_combination|flatten_weight|reorder|quantize_weight|prepack"
+    r"|_search$|fused_\w+_cell|differentiable_\w+_cell"
+)
+_NAMESPACES_WITHOUT_PRODUCTS = frozenset({"prims", "profiler"})
 
 
-def is_uncounted_product(operator: Any) -> bool:
-    """Whether an operator multiplies matrices, or may do so, and has no formula.
+def may_multiply(operator: Any) -> bool:
+    """Whether an operator without a formula multiplies matrices, or may do so: then it has to be named.
 
-    Operators outside torch's own namespaces count as such: nothing is known about their arithmetic.
+    Nothing is known about the arithmetic of operators outside torch's own namespaces.
     """
-    namespace, name = operator.namespace, operator.overloadpacket.__name__
-    if namespace not in ("aten", "prim", "prims"):
-        return True
+    if operator.namespace != "aten":
+        return operator.namespace not in _NAMESPACES_WITHOUT_PRODUCTS
+    name = operator.overloadpacket.__name__
     return bool(_MULTIPLIES.search(name)) and not _DOES_NOT.search(name)

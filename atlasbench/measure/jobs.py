@@ -96,7 +96,7 @@ def measure_if_it_fits(
     _find_siblings_of(workload.model)
     device = open_device(workload.device)
     free_bytes = device.memory().free_bytes
-    predicted_bytes = plan.counts.predicted_peak_bytes
+    predicted_bytes = plan.counts.predicted_peak_bytes if plan.counts else 0
     if predicted_bytes > free_bytes and not force:
         return Measurement(
             status=Status.OOM,

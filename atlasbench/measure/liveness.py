@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 from torch import Tensor
+
+
+class Origin(IntEnum):
+    """What a tensor is made of; a larger one wins where two meet."""
+
+    WEIGHT = 0  # a parameter, a buffer, a literal, or a copy of one of them
+    DERIVED = 1  # computed from such alone
+    ACTIVATION = 2  # computed from the image
 
 
 @dataclass(slots=True)
 class _LiveStorage:
     reference: weakref.ref[Any]
     bytes: int
-    is_constant: bool
+    origin: Origin
 
 
 class LiveStorages:
     """Storages that some tensor still refers to, and the largest sum of their bytes so far.
 
-    Views share a storage and count once. A storage also knows whether it is constant: made of parameters,
-    buffers and literals alone, never of the image.
+    Views share a storage and count once. A storage goes when the last tensor on it goes, whether Python or autograd
+    held it.
     """
 
     def __init__(self) -> None:
@@ -28,25 +37,25 @@ class LiveStorages:
         self.current_bytes = 0
         self.peak_bytes = 0
 
-    def add(self, tensor: Tensor, *, is_constant: bool) -> None:
-        """Note a tensor; a storage that is already known may lose its constancy, never regain it."""
+    def add(self, tensor: Tensor, origin: Origin) -> None:
+        """Note a tensor; a storage that is already known can only become an activation, by being written to."""
         storage = tensor.untyped_storage()
         key = storage._cdata
         known = self._live.get(key)
         if known is not None:
-            known.is_constant = known.is_constant and is_constant
+            if origin is Origin.ACTIVATION:
+                known.origin = origin
             return
         size = storage.nbytes()
-        self._live[key] = _LiveStorage(
-            weakref.ref(storage, lambda _: self._remove(key)), size, is_constant=is_constant
-        )
+        reference = weakref.ref(storage, lambda _: self._remove(key))
+        self._live[key] = _LiveStorage(reference, size, origin)
         self.current_bytes += size
         self.peak_bytes = max(self.peak_bytes, self.current_bytes)
 
-    def is_constant(self, tensor: Tensor) -> bool:
-        """Whether a tensor derives from parameters, buffers and literals alone."""
+    def origin(self, tensor: Tensor) -> Origin:
+        """What a tensor is made of; one that was never seen being made came from outside, as an image does."""
         known = self._live.get(tensor.untyped_storage()._cdata)
-        return known is not None and known.is_constant
+        return Origin.ACTIVATION if known is None else known.origin
 
     def _remove(self, key: int) -> None:
         gone = self._live.pop(key, None)

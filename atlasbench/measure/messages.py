@@ -16,9 +16,10 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """Ask a worker to call `package.module:function`."""
+    """Ask a worker to call `package.module:function` in a folder, so that relative paths are the client's."""
 
     function: str
+    folder: str
     arguments: tuple[Any, ...] = ()
     keywords: Mapping[str, Any] = field(default_factory=dict)
     wants_phases: bool = False

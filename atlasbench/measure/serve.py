@@ -22,8 +22,13 @@ from typing import Any, NoReturn
 
 from atlasbench.core.errors import AtlasBenchError
 from atlasbench.measure.messages import Call, Died, Failed, Hello, Phase, Returned
+from atlasbench.registry import MODELS
 
-PRELOAD = ("atlasbench.measure.jobs", "atlasbench.measure.count", "timm")
+PRELOAD = (
+    "atlasbench.measure.jobs",
+    "timm",
+    *sorted({entry.builder.partition(":")[0] for entry in MODELS.values()}),
+)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -106,6 +111,7 @@ def _answer(call: Call, connection: Connection) -> Returned | Failed:
         keywords = {**keywords, "on_phase": lambda name: connection.send(Phase(name=name))}
     module_name, _, function_name = call.function.partition(":")
     try:
+        os.chdir(call.folder)
         function = getattr(importlib.import_module(module_name), function_name)
         return Returned(value=function(*call.arguments, **keywords))
     except AtlasBenchError as error:

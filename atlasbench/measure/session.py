@@ -85,9 +85,7 @@ class Session:
         except (AtlasBenchError, *_WORKER_ERRORS) as error:
             return _ended_by(error, "counting: ")
 
-    def measure(
-        self, plan: Plan, protocol: Protocol, on_phase: Callable[[str], None] | None = None
-    ) -> Measurement:
+    def measure(self, plan: Plan, protocol: Protocol, on_phase: Callable[[str], None] | None = None) -> Measurement:
         """Measure a planned workload in a fresh process."""
         try:
             with self._start_worker() as worker:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from typing import Any
 
 from atlasbench.core import errors
@@ -84,7 +85,13 @@ class Worker:
             WorkerTimeoutError: If it took longer than `timeout_s`; the worker is gone then.
             WorkerDiedError: If the worker is gone.
         """
-        call = Call(function=function, arguments=arguments, keywords=keywords, wants_phases=on_phase is not None)
+        call = Call(
+            function=function,
+            folder=str(Path.cwd()),
+            arguments=arguments,
+            keywords=keywords,
+            wants_phases=on_phase is not None,
+        )
         try:
             if self._connection.closed:
                 raise EOFError

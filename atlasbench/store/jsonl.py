@@ -115,8 +115,8 @@ def check_writable(folder: Path) -> None:
     Raises:
         OutputError: If records could not be written there.
     """
-    probe = folder / f".atlasbench-{secrets.token_hex(4)}"
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    probe = folder / f".atlasbench-{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:

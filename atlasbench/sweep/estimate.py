@@ -23,7 +23,8 @@ def estimate_seconds(plan: Plan | Measurement, protocol: Protocol, flops_per_s: 
     """
     if isinstance(plan, Measurement) or flops_per_s <= 0:
         return 0.0
-    step_s = plan.counts.flops * plan.workload.batch_size / (flops_per_s * _TYPICAL_EFFICIENCY)
+    flops = plan.counts.flops if plan.counts else 0  # of a model that cannot be counted, only the fixed part
+    step_s = flops * plan.workload.batch_size / (flops_per_s * _TYPICAL_EFFICIENCY)
     if step_s > protocol.slow_iteration_s:
         warmup_s = step_s
     else:

@@ -116,9 +116,7 @@ def _drops_by_resolution(model: str, request: SweepRequest) -> dict[Resolution, 
     }
 
 
-def _check_all_are_used(
-    model: str, drops: Sequence[Sequence[int] | None], scales: Mapping[Resolution, int]
-) -> None:
+def _check_all_are_used(model: str, drops: Sequence[Sequence[int] | None], scales: Mapping[Resolution, int]) -> None:
     """Refuse a scale drop that fits no resolution, and a resolution that none fits."""
     right = "Give one entry for each scale, or none."
     for drop in drops:

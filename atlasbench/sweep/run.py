@@ -31,9 +31,7 @@ class Measurer(Interface):
     def plan(self, workload: Workload) -> Plan | Measurement:
         """Resolve and count a workload, or say how it already ended."""
 
-    def measure(
-        self, plan: Plan, protocol: Protocol, on_phase: Callable[[str], None] | None = None
-    ) -> Measurement:
+    def measure(self, plan: Plan, protocol: Protocol, on_phase: Callable[[str], None] | None = None) -> Measurement:
         """Measure a planned workload."""
 
 
@@ -149,13 +147,11 @@ def make_record(
 
 def counted(plan: Plan) -> Measurement:
     """The measurement of a workload that is only counted."""
-    memory = Memory(peak_bytes=plan.counts.predicted_peak_bytes, method="predicted")
+    memory = Memory(peak_bytes=plan.counts.predicted_peak_bytes, method="predicted") if plan.counts else None
     return Measurement(status=Status.OK, notes=plan.notes, counts=plan.counts, memory=memory)
 
 
-def _measure(
-    plan: Plan, measurer: Measurer, protocol: Protocol, on_phase: Callable[[str], None]
-) -> Measurement:
+def _measure(plan: Plan, measurer: Measurer, protocol: Protocol, on_phase: Callable[[str], None]) -> Measurement:
     if plan.workload.device_type == "meta":
         return counted(plan)
     measurement = measurer.measure(plan, protocol, on_phase)

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from statistics import median
+
+import pytest
+from hand_made import make_counts, make_measurement, make_record, make_timing
+
+from atlasbench.core.errors import RecordsError
+from atlasbench.core.record import Measurement, Memory, Record, Status
+from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Mode
+from atlasbench.store.codec import MAX_SAMPLES_KEPT, SCHEMA_VERSION, NewerSchemaError, decode_record, encode_record
+
+RECORDS = {
+    "with everything": make_record(
+        "atlas_s",
+        "768x1536",
+        scale_drop="2-2-8",
+        options={"window_size": 8, "depths": [2, 10], "name": "päth | x"},
+        batch_size=8,
+        mode=Mode.TRAIN,
+        dtype=Dtype.PURE_BFLOAT16,
+        device="cuda:1",
+        compiled=True,
+        memory_format=MemoryFormat.CHANNELS_LAST,
+        attention_backend=AttentionBackend.FLASH,
+    ),
+    "without counts": make_record(measurement=make_measurement(counts=None)),
+    "without memory": make_record(measurement=make_measurement(memory=None)),
+    "without timing": make_record(measurement=make_measurement(timing=None)),
+    "with nothing but a status": make_record(
+        measurement=Measurement(status=Status.OOM, message="out of memory\nin two lines"), family=""
+    ),
+    "with memory that is not known": make_record(
+        measurement=make_measurement(memory=Memory(peak_bytes=None, method="resident_growth", note="no growth"))
+    ),
+    "with few samples": make_record(
+        measurement=make_measurement(
+            timing=make_timing(
+                samples_s=(11.5, 12.25, 11.75),
+                lag1_autocorrelation=None,
+                cpu_time_s=None,
+                flags=("few_samples", "drifting"),
+                interval="range",
+            )
+        )
+    ),
+    "with counts beyond 64 bits": make_record(measurement=make_measurement(counts=make_counts(2**70))),
+}
+
+
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
+def test_a_record_comes_back_as_it_was_written(record: Record) -> None:
+    line = encode_record(record)
+
+    assert "\n" not in line
+    timing = record.measurement.timing
+    if timing is not None:  # how many samples were taken is written out, because some may be merged
+        timing = replace(timing, total_samples=len(timing.samples_s))
+    assert decode_record(line) == replace(record, measurement=replace(record.measurement, timing=timing))
+
+
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
+def test_writing_what_was_read_gives_the_same_line(record: Record) -> None:
+    line = encode_record(record)
+
+    assert encode_record(decode_record(line)) == line
+
+
+def test_many_samples_are_kept_as_medians_of_contiguous_batches() -> None:
+    samples = tuple(1.0 + index / 1024 for index in range(4000))
+    record = make_record(measurement=make_measurement(timing=make_timing(samples_s=samples)))
+
+    timing = decode_record(encode_record(record)).measurement.timing
+
+    assert timing is not None
+    assert timing.count == 4000
+    assert len(timing.samples_s) == MAX_SAMPLES_KEPT
+    assert timing.samples_s[0] == pytest.approx(median(samples[:10]), rel=1e-5)
+    assert timing.samples_s[-1] == pytest.approx(median(samples[-10:]), rel=1e-5)
+    assert encode_record(decode_record(encode_record(record))) == encode_record(record)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_json_cannot_write_becomes_null(value: float) -> None:
+    timing = make_timing(lag1_autocorrelation=value)
+
+    line = encode_record(make_record(measurement=make_measurement(timing=timing)))
+
+    assert json.loads(line)["measurement"]["timing"]["lag1_autocorrelation"] is None
+    assert "NaN" not in line
+    assert "Infinity" not in line
+
+
+def test_every_line_carries_the_schema_version() -> None:
+    assert json.loads(encode_record(make_record()))["schema_version"] == SCHEMA_VERSION
+
+
+def test_a_newer_schema_is_refused_with_what_to_do() -> None:
+    data = json.loads(encode_record(make_record())) | {"schema_version": SCHEMA_VERSION + 1}
+
+    with pytest.raises(NewerSchemaError, match=r"schema version 2 is newer than 1, .* update it"):
+        decode_record(json.dumps(data))
+
+
+def test_a_newer_schema_is_refused_whatever_else_the_line_holds() -> None:
+    with pytest.raises(NewerSchemaError):
+        decode_record('{"schema_version": 99}')
+
+
+def test_fields_that_this_version_does_not_know_are_skipped() -> None:
+    data = json.loads(encode_record(make_record()))
+    data["later"] = 1
+    for part in ("workload", "measurement", "environment"):
+        data[part]["later"] = [1, 2]
+
+    assert decode_record(json.dumps(data)) == decode_record(encode_record(make_record()))
+
+
+def test_fields_that_came_later_may_be_missing() -> None:
+    data = json.loads(encode_record(make_record()))
+    del data["family"]
+    del data["measurement"]["kernels"]
+    del data["measurement"]["timing"]["clocks_mhz"]
+    del data["measurement"]["counts"]["params_by_part"]
+
+    record = decode_record(json.dumps(data))
+
+    assert record.family == ""
+    assert record.measurement.kernels == {}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"workload": None},
+        {"workload": {}},
+        {"measurement": []},
+        {"environment": {"machine": "host"}},
+        {"schema_version": "one"},
+        {"schema_version": None},
+    ],
+    ids=str,
+)
+def test_a_line_with_damaged_parts_is_no_record(damage: dict[str, object]) -> None:
+    data = json.loads(encode_record(make_record())) | damage
+
+    with pytest.raises(RecordsError, match="not a record"):
+        decode_record(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    ("part", "damage"),
+    [
+        ("workload", {"batch_size": 0}),
+        ("workload", {"resolution": "huge"}),
+        ("workload", {"mode": "dream"}),
+        ("measurement", {"status": "fine"}),
+        ("measurement", {"counts": {"params": 1}}),
+        ("measurement", {"counts": 5}),
+        ("environment", {"versions": None}),
+    ],
+    ids=str,
+)
+def test_a_line_with_a_senseless_value_is_no_record(part: str, damage: dict[str, object]) -> None:
+    data = json.loads(encode_record(make_record()))
+    data[part] |= damage
+
+    with pytest.raises(RecordsError, match="not a record"):
+        decode_record(json.dumps(data))
+
+
+@pytest.mark.parametrize("latency", [None, 0, "fast"])
+def test_a_latency_that_gives_no_speed_is_no_record(latency: object) -> None:
+    data = json.loads(encode_record(make_record()))
+    data["measurement"]["timing"]["latency_s"] = latency
+
+    with pytest.raises(RecordsError, match="not a record"):
+        decode_record(json.dumps(data))
+
+
+@pytest.mark.parametrize("line", ["", "{", "junk", "[]", "3", "null", b"\xff\xfe\x00"], ids=repr)
+def test_what_is_not_a_json_object_is_no_record(line: str | bytes) -> None:
+    with pytest.raises(RecordsError):
+        decode_record(line)
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.999])
+def test_a_line_cut_anywhere_is_no_record(kept: float) -> None:
+    line = encode_record(make_record())
+
+    with pytest.raises(RecordsError, match="not JSON"):
+        decode_record(line[: int(len(line) * kept)])
