@@ -71,6 +71,12 @@ class Protocol:
         self._require(self.give_up_s >= self.min_time_s, "give_up_s", f"at least min_time_s, {self.min_time_s:g}")
         self._require(self.hard_stop_s >= self.give_up_s, "hard_stop_s", f"at least give_up_s, {self.give_up_s:g}")
 
+    def changes(self) -> dict[str, float]:
+        """The constants that differ from the defaults, by name."""
+        default = Protocol()
+        names = (item.name for item in dataclasses.fields(self))
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(default, name)}
+
     def _require(self, holds: bool, name: str, right: str) -> None:
         if not holds:
             raise InvalidWorkloadError(f"{name} is {getattr(self, name):g}; it must be {right}.")

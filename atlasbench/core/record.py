@@ -135,6 +135,7 @@ class Measurement:
         memory: Measured, or predicted on meta.
         timing: Measured; absent on meta.
         kernels: Kernel backends really used: `attention`, `scan`, `compile`.
+        protocol: Constants of the method that differ from its defaults (`--quick`, `--timing`), by name.
         phases_s: Wall time spent in `warmup`, `timing`, `memory` and the rest of the worker.
     """
 
@@ -145,6 +146,7 @@ class Measurement:
     memory: Memory | None = None
     timing: Timing | None = None
     kernels: Mapping[str, str] = field(default_factory=dict)
+    protocol: Mapping[str, float] = field(default_factory=dict)
     phases_s: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from atlasbench.core.plan import Plan
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.record import Environment, Measurement, Status
 from atlasbench.core.units import format_bytes
-from atlasbench.core.workload import Dtype, Workload, is_file
+from atlasbench.core.workload import Dtype, Workload
 from atlasbench.measure import count
 from atlasbench.measure.dataless import build_without_data
 from atlasbench.measure.devices import open_device
@@ -66,13 +64,11 @@ def measure_speed(device: str, dtype: str, threads: int | None) -> float:
 
 def plan_workload(workload: Workload) -> Plan:
     """Resolve a workload's options, check that the model stays itself at this size, and count it."""
-    _find_siblings_of(workload.model)
     return count.plan_workload(workload)
 
 
 def check_model(workload: Workload) -> None:
     """Build a model without data, to hear whether its name and options are right."""
-    _find_siblings_of(workload.model)
     build_without_data(
         lambda: build_model(
             workload.model,
@@ -93,7 +89,6 @@ def measure_if_it_fits(
 ) -> Measurement:
     """Measure a workload, unless its predicted peak exceeds the memory that is free."""
     workload = plan.workload
-    _find_siblings_of(workload.model)
     device = open_device(workload.device)
     free_bytes = device.memory().free_bytes
     predicted_bytes = plan.counts.predicted_peak_bytes if plan.counts else 0
@@ -106,12 +101,6 @@ def measure_if_it_fits(
             ),
         )
     return measure_workload(workload, protocol, threads=threads or default_threads(), on_phase=on_phase or _ignore)
-
-
-def _find_siblings_of(model: str) -> None:
-    """Let a user's own file import what lies beside it, as it can when Python runs it."""
-    if is_file(model):
-        sys.path.insert(0, str(Path(model.rpartition(":")[0]).resolve().parent))
 
 
 def _ignore(_: str) -> None:

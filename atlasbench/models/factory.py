@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -151,8 +152,10 @@ def _build_from_file(name: str, resolution: Resolution, options: Mapping[str, An
 def load_user_function(name: str) -> Callable[..., Any]:
     """The function named by `path/to/file.py:function`.
 
+    The file may import its neighbours, like a script.
+
     Raises:
-        UnknownModelError: If there is no such file or no such function in it.
+        InvalidOptionError: If there is no such file, it cannot be imported, or has no such function.
     """
     file_name, _, function_name = name.rpartition(":")
     path = Path(file_name)
@@ -162,6 +165,10 @@ def load_user_function(name: str) -> Callable[..., Any]:
     if spec is None or spec.loader is None:
         raise InvalidOptionError(f"{name!r}: {file_name!r} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)  # dataclasses and pickling look a class's module up
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -157,7 +157,7 @@ def _measure(plan: Plan, measurer: Measurer, protocol: Protocol, on_phase: Calla
     measurement = measurer.measure(plan, protocol, on_phase)
     # What stopped it has not heard of the notes if it was a signal or a clock.
     notes = tuple(dict.fromkeys((*plan.notes, *measurement.notes)))
-    return replace(measurement, counts=plan.counts, notes=notes)
+    return replace(measurement, counts=plan.counts, notes=notes, protocol=protocol.changes())
 
 
 def finished_records(records: Sequence[Record]) -> dict[RecordKey, Record]:
