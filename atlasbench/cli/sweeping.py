@@ -14,6 +14,7 @@ from atlasbench.core.errors import NothingMeasuredError
 from atlasbench.core.plan import Plan
 from atlasbench.core.record import Measurement, Record, Status
 from atlasbench.core.units import format_duration
+from atlasbench.core.workload import Workload
 from atlasbench.store.jsonl import describe_unreadable
 from atlasbench.sweep.run import counted, make_record
 
@@ -131,17 +132,17 @@ def show_modules(sweep: Sweep, depth: int, output_format: str) -> None:
     if not plans:
         raise NothingMeasuredError("Nothing could be counted.")
     if output_format in ("json", "csv"):
-        show_rows([row for plan in plans for row in module_rows(plan)], output_format, title="")
+        show_rows([row for _, plan in plans for row in module_rows(plan)], output_format, title="")
         return
-    for index, plan in enumerate(plans):
+    for index, (workload, plan) in enumerate(plans):
         typer.echo("\n" if index else "", nl=False)
-        show_table(build_module_table(plan, depth), output_format)
+        show_table(build_module_table(plan, depth, sweep.session.second_opinion(workload)), output_format)
 
 
-def _countable(sweep: Sweep) -> Iterator[Plan]:
+def _countable(sweep: Sweep) -> Iterator[tuple[Workload, Plan]]:
     for workload, plan in zip(sweep.workloads, sweep.plan(), strict=True):
         if isinstance(plan, Plan) and plan.counts:
-            yield plan
+            yield workload, plan
         else:
             reason = "; ".join(plan.notes) if isinstance(plan, Plan) else f"{plan.status}: {plan.message}"
             say(f"{workload.label}: {reason}")

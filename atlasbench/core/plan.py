@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from atlasbench.core.record import Counts
+from atlasbench.core.resolution import Resolution
 from atlasbench.core.workload import Workload
 
 
@@ -42,3 +43,23 @@ class Plan:
     notes: tuple[str, ...]
     counts: Counts | None
     modules: tuple[ModuleCount, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondOpinion:
+    """What both counters say of one forward pass of one image.
+
+    Attributes:
+        resolution: Size it was counted at: the smallest that the model takes.
+        macs: Ours.
+        fvcore_macs: fvcore's.
+    """
+
+    resolution: Resolution
+    macs: int
+    fvcore_macs: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether they are equal, to the last multiply-accumulate."""
+        return self.macs == self.fvcore_macs

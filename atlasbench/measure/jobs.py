@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from atlasbench.core.plan import Plan
+from atlasbench.core.plan import Plan, SecondOpinion
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.record import Environment, Measurement, Status
 from atlasbench.core.units import format_bytes
 from atlasbench.core.workload import Dtype, Workload
 from atlasbench.measure import count
+from atlasbench.measure import second_opinion as fvcore_opinion
 from atlasbench.measure.dataless import build_without_data
 from atlasbench.measure.devices import open_device
 from atlasbench.measure.environment import default_threads, probe_environment
@@ -65,6 +66,11 @@ def measure_speed(device: str, dtype: str, threads: int | None) -> float:
 def plan_workload(workload: Workload) -> Plan:
     """Resolve a workload's options, check that the model stays itself at this size, and count it."""
     return count.plan_workload(workload)
+
+
+def second_opinion(workload: Workload) -> SecondOpinion:
+    """Count a model by fvcore and by ourselves, at the smallest size that it takes."""
+    return fvcore_opinion.second_opinion(workload)
 
 
 def check_model(workload: Workload) -> None:

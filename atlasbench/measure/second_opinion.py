@@ -9,8 +9,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from atlasbench.core.errors import AtlasBenchError, UnsupportedError
+from atlasbench.core.plan import SecondOpinion
 from atlasbench.core.resolution import Resolution
 from atlasbench.core.workload import Dtype, Mode, Workload
 from atlasbench.measure.count import count_built
@@ -39,26 +41,6 @@ _NOT_PRODUCTS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecondOpinion:
-    """What both counters say of one forward pass of one image.
-
-    Attributes:
-        resolution: Size it was counted at: the smallest that the model takes.
-        macs: Ours.
-        fvcore_macs: fvcore's.
-    """
-
-    resolution: Resolution
-    macs: int
-    fvcore_macs: int
-
-    @property
-    def agrees(self) -> bool:
-        """Whether they are equal, to the last multiply-accumulate."""
-        return self.macs == self.fvcore_macs
-
-
 def second_opinion(workload: Workload) -> SecondOpinion:
     """Count a workload's model twice, at the smallest square size that it takes; inference, float32, one image.
 
@@ -69,8 +51,10 @@ def second_opinion(workload: Workload) -> SecondOpinion:
         UnsupportedError: If the model takes none of the small sizes.
     """
     reason = ""
-    for side in _SMALL_SIDES:
-        small = replace(workload, resolution=Resolution(side, side), batch_size=1, mode=Mode.INFER, dtype=Dtype.FLOAT32)
+    small_workload = replace(workload, batch_size=1, mode=Mode.INFER, dtype=Dtype.FLOAT32)
+    # A scale drop for large images has too many stages for small ones, which then take their own default.
+    for drop, side in product(dict.fromkeys((workload.scale_drop, "")), _SMALL_SIDES):
+        small = replace(small_workload, resolution=Resolution(side, side), scale_drop=drop)
         try:
             built = build_without_data(partial(_build, small))
             counts, _, _ = count_built(built, small)

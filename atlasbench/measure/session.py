@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from atlasbench.core.errors import AtlasBenchError, InstallationError, UnsupportedError
-from atlasbench.core.plan import Plan
+from atlasbench.core.plan import Plan, SecondOpinion
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.record import Environment, Measurement, Status
 from atlasbench.core.workload import Workload, is_file
@@ -84,6 +84,14 @@ class Session:
             return plan
         except (AtlasBenchError, *_WORKER_ERRORS) as error:
             return _ended_by(error, "counting: ")
+
+    def second_opinion(self, workload: Workload) -> SecondOpinion | str:
+        """What fvcore counts beside ours, at the smallest size that the model takes; or why there is nothing."""
+        try:
+            opinion: SecondOpinion = self._count("second_opinion", workload)
+            return opinion
+        except (AtlasBenchError, *_WORKER_ERRORS) as error:
+            return str(error)
 
     def measure(self, plan: Plan, protocol: Protocol, on_phase: Callable[[str], None] | None = None) -> Measurement:
         """Measure a planned workload in a fresh process."""

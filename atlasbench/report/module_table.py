@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from atlasbench.core.plan import ModuleCount, Plan
+from atlasbench.core.plan import ModuleCount, Plan, SecondOpinion
 from atlasbench.core.units import format_quantity, three_digits
 from atlasbench.report.layout import Column, TextTable
 
 
-def build_module_table(plan: Plan, depth: int) -> TextTable:
+def build_module_table(plan: Plan, depth: int, opinion: SecondOpinion | str = "") -> TextTable:
     """Where the parameters and FLOPs of one model are, by module down to a depth.
 
     Args:
         plan: With its counts by module.
         depth: Levels of names to show; what lies deeper is added to its ancestor.
+        opinion: What fvcore counts for the same model at a small size, or why it cannot; empty if it was not asked.
     """
     rows: dict[str, list[int]] = {}
     for module in plan.modules:
@@ -35,6 +36,18 @@ def build_module_table(plan: Plan, depth: int) -> TextTable:
             Column(title="GFLOPs", cells=[three_digits(2 * rows[path][1] / 1e9) for path in paths]),
             Column(title="Share", cells=[f"{rows[path][1] / total:.1%}" for path in paths]),
         ],
+        footnotes=[_describe_opinion(opinion)] if opinion else [],
+    )
+
+
+def _describe_opinion(opinion: SecondOpinion | str) -> str:
+    if isinstance(opinion, str):
+        return f"Second opinion: none by fvcore, {opinion}"
+    if opinion.agrees:
+        return f"Second opinion: fvcore counts the same {opinion.macs:,} MACs at {opinion.resolution} px, infer."
+    return (
+        f"Second opinion: fvcore counts {opinion.fvcore_macs:,} MACs at {opinion.resolution} px, infer, "
+        f"this counter {opinion.macs:,}: trust neither before you know why."
     )
 
 

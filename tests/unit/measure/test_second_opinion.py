@@ -6,9 +6,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atlasbench.core.errors import UnsupportedError
+from atlasbench.core.plan import SecondOpinion
 from atlasbench.core.resolution import Resolution
 from atlasbench.core.workload import Dtype, Mode, Workload
-from atlasbench.measure.second_opinion import SecondOpinion, count_with_fvcore, second_opinion
+from atlasbench.measure.second_opinion import count_with_fvcore, second_opinion
 from atlasbench.registry import MODELS
 
 QUICK, SLOW = ["atlas_ti", "vit_ti", "convnext_t", "davit_t", "swin_t"], ["swinv2_t", "gcvit_t", "maxvit_t"]

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 from hand_made import make_plan
 
+from atlasbench.core.plan import SecondOpinion
+from atlasbench.core.resolution import Resolution
 from atlasbench.report.module_table import build_module_table, module_rows
 
 
@@ -45,3 +47,22 @@ def test_rows_for_programs_hold_each_module_once_and_sum_to_the_model() -> None:
     assert [row["module"] for row in rows] == ["", "stem", "blocks.2.attn", "blocks.10.attn"]
     assert sum(row["macs"] for row in rows) == 1_000_000_000  # type: ignore[misc]
     assert all(row["flops"] == 2 * row["macs"] for row in rows)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("opinion", "footnote"),
+    [
+        (
+            SecondOpinion(resolution=Resolution(64, 64), macs=1234, fvcore_macs=1234),
+            "Second opinion: fvcore counts the same 1,234 MACs at 64 px, infer.",
+        ),
+        (
+            SecondOpinion(resolution=Resolution(64, 64), macs=1234, fvcore_macs=1200),
+            "Second opinion: fvcore counts 1,200 MACs at 64 px, infer, this counter 1,234: "
+            "trust neither before you know why.",
+        ),
+        ("it takes no small size", "Second opinion: none by fvcore, it takes no small size"),
+    ],
+)
+def test_the_second_opinion_stands_below(opinion: SecondOpinion | str, footnote: str) -> None:
+    assert list(build_module_table(make_plan(), 1, opinion).footnotes) == [footnote]
