@@ -140,8 +140,8 @@ def open_sweep(
     if out is not None:
         check_writable(out)
     with Session(threads=threads, force=force) as session:
-        device = session.choose_device(request.device, tuple(dtype.value for dtype in request.dtypes))
-        workloads = tuple(expand_request(replace(request, device=device)))
+        device, dtypes = session.choose_device(request.device, tuple(dtype.value for dtype in request.dtypes))
+        workloads = tuple(expand_request(replace(request, device=device, dtypes=tuple(map(Dtype, dtypes)))))
         for workload in _one_of_each_model(workloads):
             session.check_model(workload)
         yield Sweep(
@@ -151,7 +151,7 @@ def open_sweep(
             protocol=protocol or Protocol(),
             run_id=new_run_id(),
             out=out,
-            finished=finished_records(earlier),
+            finished=finished_records(earlier, protocol or Protocol(), force=force),
             unreadable=unreadable,
         )
 
@@ -284,7 +284,7 @@ def probe_environment(device: str = "auto") -> Environment:
         DeviceError: If the device is not there.
     """
     with Session() as session:
-        return session.probe_environment(session.choose_device(device, ()))
+        return session.probe_environment(session.choose_device(device, ())[0])
 
 
 def search_models(pattern: str | None = None) -> tuple[list[dict[str, str]], list[str]]:

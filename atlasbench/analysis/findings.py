@@ -101,12 +101,12 @@ def _compare_models(rivals: Sequence[Record], records: Sequence[Record]) -> str:
     where = _where(rivals[0], records, without_drop=True)
     sentence = f"At {where}, {_name(most)} needs {ratio}x the FLOPs of {_name(least)}"
     timed = [(record, timing) for record in rivals if (timing := _timing(record)) is not None]
-    if len(timed) > 1:
+    if len(timed) > 1 and len({record.run_id for record, _ in timed}) == 1:
         fastest, fast = min(timed, key=lambda pair: pair[1].latency_s)
         slowest, slow = max(timed, key=lambda pair: pair[1].latency_s)
         if slow.latency_low_s > fast.latency_high_s:
-            speed = _ratio_with_interval(slow, fast)
-            sentence += f"; {_name(fastest)} runs {speed} as fast as {_name(slowest)}"
+            speed = three_digits(slow.latency_s / fast.latency_s)
+            sentence += f"; {_name(fastest)} ran about {speed}x as fast as {_name(slowest)}"
         else:
             sentence += f"; their speeds cannot be told apart{' from each other' if len(timed) > 2 else ''}"
     return f"{sentence}."
@@ -122,15 +122,9 @@ def _describe_growth(smallest: Record, largest: Record, records: Sequence[Record
         f"From {small.resolution} to {where} ({pixels}x the pixels{drops}), {large.model} needs {flops}x the FLOPs"
     )
     before, after = _timing(smallest), _timing(largest)
-    if before is not None and after is not None:
-        sentence += f" and takes {_ratio_with_interval(after, before)} the time"
+    if before is not None and after is not None and smallest.run_id == largest.run_id:
+        sentence += f" and took about {three_digits(after.latency_s / before.latency_s)}x the time"
     return f"{sentence}; {_largest_part(largest)} at the end."
-
-
-def _ratio_with_interval(above: Timing, below: Timing) -> str:
-    """Ratio of two latencies, with the ends that their intervals allow."""
-    low, high = above.latency_low_s / below.latency_high_s, above.latency_high_s / below.latency_low_s
-    return f"{three_digits(above.latency_s / below.latency_s)}x ({three_digits(low)} to {three_digits(high)})"
 
 
 def _where(record: Record, records: Sequence[Record], *, without_drop: bool = False) -> str:
@@ -174,7 +168,15 @@ def _settings(workload: Workload) -> str:
 
 
 def _timing(record: Record) -> Timing | None:
-    return record.measurement.timing if record.measurement.status is Status.OK else None
+    """The times of a record, unless they moved while they were taken."""
+    timing = record.measurement.timing
+    if (
+        record.measurement.status is not Status.OK
+        or timing is None
+        or {"drifting", "not_converged"} & set(timing.flags)
+    ):
+        return None
+    return timing
 
 
 def _pixels(record: Record) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from atlasbench.report.layout import TextTable
 
 FORMATS = ("table", "json", "csv", "markdown")
-_PIPED_WIDTH = 100  # columns of a table that goes to a file
+_PIPED_WIDTH = 80  # columns of a table that goes to a file
 
 
 def check_format(name: str) -> None:

@@ -13,7 +13,7 @@ from atlasbench.core.workload import Dtype, Workload
 from atlasbench.measure import count
 from atlasbench.measure import second_opinion as fvcore_opinion
 from atlasbench.measure.dataless import build_without_data
-from atlasbench.measure.devices import open_device
+from atlasbench.measure.devices import open_device, resolve_dtype
 from atlasbench.measure.environment import default_threads, probe_environment
 from atlasbench.measure.observe import measure_workload
 from atlasbench.models.factory import build_model
@@ -27,8 +27,8 @@ def probe_environment_of(device: str, threads: int | None) -> Environment:
     return probe_environment(device, threads or default_threads())
 
 
-def choose_device(device: str, dtypes: tuple[str, ...]) -> str:
-    """Resolve `auto` to the first GPU or the CPU, and check that the device can do these dtypes.
+def choose_device(device: str, dtypes: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Resolve `auto`, as a device and as a dtype, and check that the device can do these dtypes.
 
     Raises:
         DeviceError: If it is not there, or cannot.
@@ -36,7 +36,7 @@ def choose_device(device: str, dtypes: tuple[str, ...]) -> str:
     opened = open_device(device)
     for dtype in dtypes:
         open_device(opened.name, Dtype(dtype))
-    return opened.name
+    return opened.name, tuple(resolve_dtype(Dtype(dtype), opened).value for dtype in dtypes)
 
 
 def list_timm_models(pattern: str) -> list[str]:
@@ -74,14 +74,16 @@ def second_opinion(workload: Workload) -> SecondOpinion:
 
 
 def check_model(workload: Workload) -> None:
-    """Build a model without data, to hear whether its name and options are right."""
+    """Build a model without data, to hear whether its name and options are right.
+
+    With the probe, because only at its native size can a wrong option of a timm model be told from a wrong size.
+    """
     build_without_data(
         lambda: build_model(
             workload.model,
             resolution=workload.resolution,
             options=workload.options,
             scale_drop=workload.scale_drop,
-            probe=False,
         )
     )
 

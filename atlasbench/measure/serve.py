@@ -74,10 +74,11 @@ def _guard(connection: Connection, server: int) -> NoReturn:
         _die_with_parent(guardian)
         _work(connection)
     _, status = os.waitpid(worker, 0)
+    signal_number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     died = Died(
-        signal_number=os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
+        signal_number=signal_number,
         exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
-        was_out_of_memory=_out_of_memory_kills() > kills_before,
+        was_out_of_memory=signal_number == signal.SIGKILL and _out_of_memory_kills() > kills_before,
     )
     with contextlib.suppress(OSError):  # nobody listens when the worker ended because it was no longer needed
         connection.send(died)

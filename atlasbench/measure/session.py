@@ -44,13 +44,13 @@ class Session:
         environment: Environment = self._probe("probe_environment_of", device, self._threads)
         return environment
 
-    def choose_device(self, device: str, dtypes: tuple[str, ...]) -> str:
-        """Resolve `auto` and check that the device is there and can do these dtypes.
+    def choose_device(self, device: str, dtypes: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+        """Resolve `auto`, as a device and as a dtype, and check that the device is there and can do these dtypes.
 
         Raises:
             DeviceError: If it is not, or cannot.
         """
-        chosen: str = self._probe("choose_device", device, dtypes)
+        chosen: tuple[str, tuple[str, ...]] = self._probe("choose_device", device, dtypes)
         return chosen
 
     def list_timm_models(self, pattern: str) -> list[str]:

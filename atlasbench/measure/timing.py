@@ -221,10 +221,11 @@ class Sampler:
 
     def _flags(self) -> tuple[str, ...]:
         protocol, samples = self._protocol, self._samples_s
+        enough = max(protocol.min_samples, protocol.batches)  # fewer than batches, and the interval is the range
         flags = {
             "warmup_capped": self._warmup.is_capped,
-            "few_samples": len(samples) < protocol.min_samples,
-            "not_converged": len(samples) >= protocol.min_samples and not self._is_narrow(),
+            "few_samples": len(samples) < enough,
+            "not_converged": len(samples) >= enough and not self._is_narrow(),
             "drifting": is_drifting(samples, protocol.drift_tolerance, protocol.batches, protocol.batch_rank),
             "throttled": bool(self._throttled),
         }

@@ -13,12 +13,15 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from atlasbench.core import errors
 from atlasbench.measure.messages import Call, Died, Failed, Hello, Phase, Returned
 
 START_TIMEOUT_S = 300.0  # importing torch from a cold disk
+_LONGEST_TEARDOWN_S = 30.0  # hundreds of gigabytes take seconds to give back
+_TEARDOWN_POLL_S = 0.002
 _LONGEST_POLL_S = 3600.0  # the system's limit is some weeks
 
 # The server imports what this program would import, wherever it was started and however it was told where to look.
@@ -98,7 +101,7 @@ class Worker:
             with contextlib.suppress(ConnectionError):  # if it is gone, its last message says how
                 self._connection.send(call)
             return self._wait_for_answer(timeout_s, on_phase)
-        except (EOFError, ConnectionError) as error:
+        except (EOFError, ConnectionError, UnpicklingError) as error:  # cut off in the middle of a message
             self._has_ended = True
             raise WorkerDiedError(None) from error
 
@@ -127,9 +130,17 @@ class Worker:
         """End the process, whatever it is doing."""
         if not self._has_ended:
             self._has_ended = True
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+            self._kill()
         self._connection.close()
+
+    def _kill(self) -> None:
+        """End the process and wait until it is gone: the next one shall find its memory free."""
+        deadline = time.monotonic() + _LONGEST_TEARDOWN_S
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+            while time.monotonic() < deadline:
+                os.kill(self.pid, 0)  # raises once the process has been reaped
+                time.sleep(_TEARDOWN_POLL_S)
 
     def __enter__(self) -> Worker:
         return self
@@ -169,6 +180,7 @@ class WorkerServer:
 
         Raises:
             InstallationError: If the server cannot start or has ended; with the last line it printed.
+            WorkerDiedError: If the worker was ended before it could answer.
         """
         connection, theirs = Pipe()
         try:
@@ -182,7 +194,10 @@ class WorkerServer:
             raise errors.InstallationError(
                 f"The process that holds torch and the models ended: {self._last_words()}"
             ) from error
-        assert isinstance(hello, Hello), "a worker says hello first"
+        if isinstance(hello, Died):
+            connection.close()
+            raise WorkerDiedError(hello)
+        assert isinstance(hello, Hello), "a worker that lives says hello first"
         return Worker(connection, hello.pid)
 
     def _last_words(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -18,6 +19,7 @@ from atlasbench.models.built import BuiltModel
 from atlasbench.registry import MODELS, ModelEntry, find_entry
 
 DEFAULT_RESOLUTION = Resolution(1024, 1024)
+SOURCE_OPTION = "source_sha256"  # in the recorded options of a user's own model
 TIMM_BUILDER = "atlasbench.models.timm_backbones:build_timm_model"
 
 
@@ -135,7 +137,7 @@ def _build_from_file(name: str, resolution: Resolution, options: Mapping[str, An
     function = load_user_function(name)
     accepted = inspect.signature(function).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
-    arguments = dict(options)
+    arguments = {option: value for option, value in options.items() if option != SOURCE_OPTION}
     for option in arguments:
         if option not in accepted and not takes_any:
             raise InvalidOptionError(f"{name} does not take the option {option!r}.")
@@ -146,7 +148,12 @@ def _build_from_file(name: str, resolution: Resolution, options: Mapping[str, An
     model = function(**arguments)
     if not isinstance(model, nn.Module):
         raise InvalidOptionError(f"{name} must return a torch.nn.Module, not {type(model).__name__}.")
-    return BuiltModel(model=model, options=dict(options))
+    return BuiltModel(model=model, options={**options, SOURCE_OPTION: _digest(name)})
+
+
+def _digest(name: str) -> str:
+    """What tells one version of a user's file from the next: an edited model is another workload."""
+    return hashlib.sha256(Path(name.rpartition(":")[0]).read_bytes()).hexdigest()[:12]
 
 
 def load_user_function(name: str) -> Callable[..., Any]:

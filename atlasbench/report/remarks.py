@@ -9,7 +9,7 @@ from atlasbench.core.workload import Mode, Workload
 from atlasbench.report.identity import label_rows
 
 _FLAG_WORDS = {
-    "warmup_capped": "still speeding up when warm-up ended",
+    "warmup_capped": "warm-up ended at its limit, not seen to settle",
     "not_converged": "interval wider than asked for",
     "few_samples": "few samples, the interval is their range",
     "drifting": "drifting while measured",

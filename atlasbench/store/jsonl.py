@@ -103,7 +103,7 @@ def _write_whole(descriptor: int, line: bytes) -> None:
         while written < len(line):
             written += os.write(descriptor, line[written:])
         os.fsync(descriptor)
-    except OSError:
+    except BaseException:  # Ctrl-C too
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, start)
         raise

@@ -80,7 +80,7 @@ def expand_request(request: SweepRequest) -> list[Workload]:
                     scale_drop=drop,
                     batch_size=batch_size,
                     mode=mode,
-                    dtype=resolve_dtype(dtype, request.device),
+                    dtype=dtype,
                     device=request.device,
                     compiled=request.compiled,
                     memory_format=request.memory_format,
@@ -88,13 +88,6 @@ def expand_request(request: SweepRequest) -> list[Workload]:
                 )
                 workloads[workload_key(workload)] = workload
     return list(workloads.values())
-
-
-def resolve_dtype(dtype: Dtype, device: str) -> Dtype:
-    """What `auto` stands for: bfloat16 autocast on an accelerator, float32 on a CPU and when only counting."""
-    if dtype is not Dtype.AUTO:
-        return dtype
-    return Dtype.FLOAT32 if device.partition(":")[0] in ("cpu", "meta") else Dtype.BFLOAT16
 
 
 def _drops_by_resolution(model: str, request: SweepRequest) -> dict[Resolution, list[str]]:

@@ -160,11 +160,29 @@ def _measure(plan: Plan, measurer: Measurer, protocol: Protocol, on_phase: Calla
     return replace(measurement, counts=plan.counts, notes=notes, protocol=protocol.changes())
 
 
-def finished_records(records: Sequence[Record]) -> dict[RecordKey, Record]:
+def finished_records(
+    records: Sequence[Record], protocol: Protocol | None = None, *, force: bool = False
+) -> dict[RecordKey, Record]:
     """What `--resume` skips: the newest record of each workload and environment that ended ok, oom or unsupported.
 
     Args:
         records: Oldest first.
+        protocol: How it would be measured now; what was timed otherwise (`--quick`, `--cold`) is timed again.
+        force: Whether what ran out of memory, or was predicted to, is tried again.
     """
-    newest = {record.key: record for record in records}
-    return {key: record for key, record in newest.items() if record.measurement.status.is_final}
+    wanted = _without_limit((protocol or Protocol()).changes())
+    newest = {
+        record.key: record
+        for record in records
+        if record.measurement.timing is None or _without_limit(record.measurement.protocol) == wanted
+    }
+    return {
+        key: record
+        for key, record in newest.items()
+        if record.measurement.status.is_final and not (force and record.measurement.status is Status.OOM)
+    }
+
+
+def _without_limit(changes: Mapping[str, float]) -> dict[str, float]:
+    """Constants that shape a result: a limit that was not reached does not."""
+    return {name: value for name, value in changes.items() if name != "timeout_s"}

@@ -38,7 +38,7 @@ def test_one_model_at_several_sizes_says_how_it_grows() -> None:
     ]
 
     assert summarize_records(records) == (
-        "From 1024 to 4096 px (16.0x the pixels), vit_b needs 70.0x the FLOPs and takes 20.0x (19.2 to 20.8) the time; "
+        "From 1024 to 4096 px (16.0x the pixels), vit_b needs 70.0x the FLOPs and took about 20.0x the time; "
         "the stem is 50% of the FLOPs at the end."
     )
 
@@ -98,7 +98,7 @@ def test_a_speed_ratio_has_the_interval_of_its_intervals() -> None:
     ]
 
     assert summarize_records(records) == (
-        "At 1024 px, vit_b needs 4.00x the FLOPs of vit_s; vit_s runs 2.00x (1.64 to 2.44) as fast as vit_b."
+        "At 1024 px, vit_b needs 4.00x the FLOPs of vit_s; vit_s ran about 2.00x as fast as vit_b."
     )
 
 

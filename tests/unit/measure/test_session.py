@@ -218,8 +218,8 @@ def test_a_file_may_import_its_sibling_when_it_is_measured(session: Session, tmp
 
 
 def test_devices_are_resolved_and_refused(session: Session) -> None:
-    assert session.choose_device("cpu", ("auto", "bfloat16")) == "cpu"
-    assert session.choose_device("meta", ()) == "meta"
+    assert session.choose_device("cpu", ("auto", "bfloat16")) == ("cpu", ("float32", "bfloat16"))
+    assert session.choose_device("meta", ()) == ("meta", ())
     with pytest.raises(DeviceError, match="'tpu' is not a device"):
         session.choose_device("tpu", ())
 

@@ -304,3 +304,10 @@ def server_of_nothing(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerServer]
     monkeypatch.setattr(workers, "_START", f"import sys; sys.path[:] = sys.argv[2:]; {without_preload}")
     with WorkerServer() as server:
         yield server
+
+
+def test_a_closed_worker_is_gone_before_the_next_one_starts(server: WorkerServer) -> None:
+    worker = server.start_worker()
+    worker.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker.pid, 0)

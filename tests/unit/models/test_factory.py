@@ -112,7 +112,10 @@ def test_a_function_in_a_users_file_is_a_model(tmp_path: Path) -> None:
     path.write_text(USER_FILE)
     built = build_model(f"{path}:build", resolution=Resolution(32, 32), options={"width": 6})
     assert built.model(torch.empty(1, 3, 32, 32)).shape == (1, 6)
-    assert built.options == {"width": 6}
+    assert built.options["width"] == 6
+    path.write_text(USER_FILE + "# edited")
+    edited = build_model(f"{path}:build", resolution=Resolution(32, 32), options=built.options)
+    assert edited.options["source_sha256"] != built.options["source_sha256"]
 
 
 @pytest.mark.parametrize(

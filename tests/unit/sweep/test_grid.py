@@ -6,8 +6,8 @@ import pytest
 
 from atlasbench.core.errors import InvalidOptionError, InvalidWorkloadError, ScaleDropError
 from atlasbench.core.resolution import parse_resolution
-from atlasbench.core.workload import Dtype, Mode
-from atlasbench.sweep.grid import SweepRequest, expand_request, resolve_dtype
+from atlasbench.core.workload import Mode
+from atlasbench.sweep.grid import SweepRequest, expand_request
 
 
 def request(*models: str, res: tuple[Any, ...] = (1024,), **fields: Any) -> SweepRequest:
@@ -122,13 +122,3 @@ def test_a_request_needs_a_model() -> None:
 def test_a_batch_is_a_whole_number_of_images(batch_size: Any) -> None:
     with pytest.raises(InvalidWorkloadError, match="A batch size is a whole number of at least 1, got"):
         expand_request(request("vit_b", batch_sizes=(batch_size,)))
-
-
-@pytest.mark.parametrize(
-    ("device", "expected"),
-    [("cpu", Dtype.FLOAT32), ("meta", Dtype.FLOAT32), ("cuda", Dtype.BFLOAT16), ("cuda:1", Dtype.BFLOAT16)],
-)
-def test_auto_is_resolved_by_the_device(device: str, expected: Dtype) -> None:
-    assert resolve_dtype(Dtype.AUTO, device) is expected
-    assert resolve_dtype(Dtype.FLOAT16, device) is Dtype.FLOAT16
-    assert expand_request(request("vit_b", device=device))[0].dtype is expected

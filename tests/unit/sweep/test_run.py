@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hand_made import ENVIRONMENT, failed, make_counts, make_measurement, make_plan, make_record, make_workload
+from hand_made import ENVIRONMENT, failed, make_counts, make_measurement, make_plan, make_record, make_workload, timed
 
 from atlasbench.core.plan import Plan
-from atlasbench.core.protocol import Protocol
+from atlasbench.core.protocol import QUICK, Protocol
 from atlasbench.core.record import Measurement, Record, Status
 from atlasbench.core.workload import Workload
 from atlasbench.sweep.run import NoStore, Progress, finished_records, new_run_id, run_sweep
@@ -188,3 +188,16 @@ def test_run_ids_sort_by_time_and_never_meet() -> None:
 
     assert len(ids) == 1000
     assert all(re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{8}", name) for name in ids)
+
+
+def test_what_was_timed_by_another_protocol_is_timed_again() -> None:
+    quick = make_record("a", measurement=replace(timed(0.5), protocol=QUICK.changes()))
+    assert finished_records([quick]) == {}
+    assert list(finished_records([quick], QUICK).values()) == [quick]
+    assert list(finished_records([quick], replace(QUICK, timeout_s=9)).values()) == [quick]
+
+
+def test_what_ran_out_of_memory_is_tried_again_only_by_force() -> None:
+    oom = make_record("a", measurement=failed(Status.OOM, "not tried"))
+    assert list(finished_records([oom]).values()) == [oom]
+    assert finished_records([oom], force=True) == {}
