@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlasbench.core.errors import InvalidWorkloadError, UnknownModelError
 from atlasbench.core.plan import Plan
-from atlasbench.core.protocol import Protocol
+from atlasbench.core.protocol import QUICK, Protocol
 from atlasbench.core.record import Environment, Measurement, Record
 from atlasbench.core.resolution import Resolution, parse_resolution
 from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Mode, Workload
@@ -78,13 +78,17 @@ class Sweep:
         seconds = []
         speeds: dict[Dtype, float] = {}
         for workload, plan in zip(self.workloads, plans, strict=True):
-            if workload.device_type == "meta" or self.is_finished(workload, plan):
+            if workload.device_type == "meta" or self.is_finished(workload, plan) or self._is_too_large(plan):
                 seconds.append(0.0)
                 continue
             if workload.dtype not in speeds:
                 speeds[workload.dtype] = self.session.measure_speed(workload.device, workload.dtype.value)
             seconds.append(estimate_seconds(plan, self.protocol, speeds[workload.dtype]))
         return seconds
+
+    def _is_too_large(self, plan: Plan | Measurement) -> bool:
+        memory_bytes = self.environment.device_memory_bytes
+        return isinstance(plan, Plan) and plan.counts is not None and plan.counts.predicted_peak_bytes > memory_bytes
 
     def is_finished(self, workload: Workload, plan: Plan | Measurement) -> bool:
         """Whether an earlier record stands for this workload."""
@@ -184,8 +188,10 @@ def profile(
     attention_backend: str = "auto",
     options: Mapping[str, Any] | None = None,
     num_classes: int | None = None,
+    quick: bool = False,
     protocol: Protocol | None = None,
     threads: int | None = None,
+    force: bool = False,
     out: str | Path | None = None,
     resume: bool = False,
 ) -> list[Record]:
@@ -206,8 +212,10 @@ def profile(
         attention_backend: `auto`, `math`, `flash`, `efficient` or `cudnn`.
         options: Arguments of every model that differ from its defaults.
         num_classes: Outputs of every model; each model's own default when None.
-        protocol: How long to warm up and sample; the defaults when None.
+        quick: Whether to take a fifth of the time, with wider intervals.
+        protocol: How long to warm up and sample, in place of `quick`; the defaults when None.
         threads: Cores to use on a CPU; all physical cores when None.
+        force: Whether to try what is predicted not to fit in memory.
         out: Folder that keeps the records; kept nowhere when None.
         resume: Whether records of the folder stand for workloads that this environment has finished.
 
@@ -230,8 +238,9 @@ def profile(
         attention_backend=_word(AttentionBackend, attention_backend, "attention backend"),
         options=with_num_classes(options or {}, num_classes),
     )
+    protocol = protocol or (QUICK if quick else Protocol())
     folder = None if out is None else Path(out)
-    with open_sweep(request, protocol=protocol, out=folder, resume=resume, threads=threads) as sweep:
+    with open_sweep(request, protocol=protocol, out=folder, resume=resume, threads=threads, force=force) as sweep:
         _warn_of(sweep.unreadable)
         return list(sweep.run())
 
@@ -300,6 +309,7 @@ def search_models(pattern: str | None = None) -> tuple[list[dict[str, str]], lis
 
     from atlasbench.registry import MODELS
 
+    pattern = pattern.lower() if pattern else None
     wanted = f"*{pattern}*" if pattern and not any(sign in pattern for sign in "*?[") else pattern or "*"
     rows = [
         {

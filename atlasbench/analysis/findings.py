@@ -17,7 +17,7 @@ _PART_WORDS = {
     "attention": "attention is",
     "mlp": "MLPs are",
     "head": "the head is",
-    "other": "convolution stages, merging and position MLPs are",
+    "other": "the layers outside stem, attention, MLPs and head are",
 }
 
 

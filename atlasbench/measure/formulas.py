@@ -126,10 +126,10 @@ FORMULAS: Mapping[Any, Formula] = {
 }
 
 _MULTIPLIES = re.compile(
-    r"(^|_)(mm|bmm|matmul|conv\w*|attention|rnn|lstm|gru|bilinear|trilinear|linear|einsum|transformer)(_|\d|$)|mm$"
+    r"(^|_)(mm|bmm|matmul|conv\w*|attention|rnn|lstm|gru|bilinear|trilinear|linear|einsum|transformer|cdist|fft|linalg)(_|\d|$)|mm$"
 )
 _DOES_NOT = re.compile(
-    r"upsample|grid_sampler|normal|_comm|convert|linear_combination|flatten_weight|reorder|quantize_weight|prepack"
+    r"upsample|grid_sampler|vector_norm|normal|_comm|convert|linear_combination|flatten_weight|reorder|quantize_weight|prepack"
     r"|_search$|fused_\w+_cell|differentiable_\w+_cell"
 )
 _NAMESPACES_WITHOUT_PRODUCTS = frozenset({"prims", "profiler"})
