@@ -23,21 +23,20 @@ from atlasbench.models.atlas_options import (
     Communication,
     Composition,
     WindowMatching,
-    check_whole_numbers,
     describe_choices,
-    read_word,
 )
 from atlasbench.models.atlas_stage import AtlasStage
+from atlasbench.models.backbone import Backbone
 from atlasbench.models.built import BuiltModel
 from atlasbench.models.conv_stem import ConvStem, check_patch_size
-from atlasbench.models.layers.linear import Classifier
 from atlasbench.models.layers.multiscale_attention import max_pool
 from atlasbench.models.layers.multiscale_plan import ScalePlan, check_row_major, plan_scales
 from atlasbench.models.layers.scale_layout import lay_out_scales
 from atlasbench.models.layers.windows import crop_to, pad_to
+from atlasbench.models.option_values import check_whole_numbers, read_word
 
 
-class Atlas(nn.Module):
+class Atlas(Backbone):
     """Atlas backbone and classifier; takes every image size that has the number of scales it was built for.
 
     Args:
@@ -48,11 +47,10 @@ class Atlas(nn.Module):
     """
 
     def __init__(self, options: AtlasOptions, num_scales: int, *, num_classes: int = 100, in_chans: int = 3) -> None:
-        super().__init__()
+        super().__init__(num_features=options.embed_dim, num_classes=num_classes)
         self.options = options
         self.num_scales = num_scales
-        self.num_classes = num_classes
-        self.num_features = self.head_hidden_size = self.embed_dim = options.embed_dim
+        self.embed_dim = options.embed_dim
         self.stem = ConvStem(in_chans, options.embed_dim, options.patch_size)
         by_convolution = options.composition is Composition.CONV
         self.stages = nn.ModuleList(
@@ -63,8 +61,8 @@ class Atlas(nn.Module):
         )
         self.norm = nn.LayerNorm(options.embed_dim)
         self.fc_norm = nn.LayerNorm(options.embed_dim)
-        self.head = _classifier(options.embed_dim, num_classes)
-        self.apply(_init_weights)
+        self.head = self.make_head()
+        self.apply(self.init_layer)
 
     @property
     def scale_drop(self) -> str:
@@ -73,10 +71,6 @@ class Atlas(nn.Module):
         if self.options.composition is Composition.CONV:
             return ""
         return "none" if len(depths) == 1 < self.num_scales else format_scale_drop(depths)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_chans, H, W) images to (B, num_classes) logits."""
-        return self.forward_head(self.forward_features(x))
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Tokens of all scales that are left after the last stage, normalised, without padding.
@@ -108,26 +102,6 @@ class Atlas(nn.Module):
         logits: Tensor = self.head(x)
         return logits
 
-    def get_classifier(self) -> nn.Module:
-        """The last layer."""
-        return self.head
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Put a new last layer in, for other classes; 0 for features."""
-        self.num_classes = num_classes
-        weight = self.fc_norm.weight
-        self.head = _classifier(self.embed_dim, num_classes).to(device=weight.device, dtype=weight.dtype)
-        _init_weights(self.head)
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute every block in the backward pass instead of keeping its activations."""
-        for stage in cast("list[AtlasStage]", list(self.stages)):
-            stage.grad_checkpointing = enable
-
-    def no_weight_decay(self) -> set[str]:
-        """Names of parameters that weight decay leaves alone: biases and norms."""
-        return {name for name, parameter in self.named_parameters() if parameter.ndim <= 1}
-
     @staticmethod
     def translate_official_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
         """Official names to ours; see `atlasbench.models.checkpoints`."""
@@ -157,7 +131,7 @@ class Atlas(nn.Module):
         tokens = [pad_to(scale, plan.layout.padded) for scale, plan in zip(tokens, plans, strict=True)]
         for stage in cast("list[AtlasStage]", list(self.stages)):
             plans = plans[-stage.num_scales :]
-            tokens = stage(tokens[-stage.num_scales :], plans)
+            tokens = stage(tokens[-stage.num_scales :], plans, self.run_block)
         return [crop_to(scale, plan.layout.grid) for scale, plan in zip(tokens, plans, strict=True)]
 
     def _run_halving(self, features: Tensor) -> list[Tensor]:
@@ -167,7 +141,7 @@ class Atlas(nn.Module):
                 features = stage.downsample(features)
             tokens = features.permute(0, 2, 3, 1).contiguous()
             plans = self._plan([_grid(tokens)], features.device)
-            (tokens,) = stage([pad_to(tokens, plans[0].layout.padded)], plans)
+            (tokens,) = stage([pad_to(tokens, plans[0].layout.padded)], plans, self.run_block)
             features = crop_to(tokens, plans[0].layout.grid).permute(0, 3, 1, 2)
         return [features.permute(0, 2, 3, 1)]
 
@@ -183,17 +157,6 @@ class Atlas(nn.Module):
 
 def _grid(tokens: Tensor) -> Grid:
     return tokens.shape[1], tokens.shape[2]
-
-
-def _classifier(dim: int, num_classes: int) -> nn.Module:
-    return Classifier(dim, num_classes) if num_classes > 0 else nn.Identity()
-
-
-def _init_weights(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 def build_atlas(

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from atlasbench.core.compat import StrEnum
-from atlasbench.core.errors import InvalidOptionError
 from atlasbench.core.scales import Grid, format_scale_drop, padded_grids
-
-Word = TypeVar("Word", bound=StrEnum)
+from atlasbench.models.option_values import check_heads, check_numbers
 
 
 class Communication(StrEnum):
@@ -78,42 +75,9 @@ class AtlasOptions:
     drop_path_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        check_whole_numbers(embed_dim=self.embed_dim, num_heads=self.num_heads)
-        if self.num_heads < 1 or self.embed_dim < 1 or self.embed_dim % self.num_heads:
-            raise InvalidOptionError(
-                f"num_heads must divide embed_dim, got {self.num_heads} heads and {self.embed_dim} channels."
-            )
-        for option, value in (("mlp_ratio", self.mlp_ratio), ("drop_path_rate", self.drop_path_rate)):
-            if not isinstance(value, int | float) or isinstance(value, bool):
-                raise InvalidOptionError(f"{option} must be a number, got {value!r}.")
-        if self.mlp_ratio <= 0:
-            raise InvalidOptionError(f"mlp_ratio must be above 0, got {self.mlp_ratio}.")
-        if not 0 <= self.drop_path_rate < 1:
-            raise InvalidOptionError(f"drop_path_rate must be at least 0 and below 1, got {self.drop_path_rate}.")
-
-
-def check_whole_numbers(**values: object) -> None:
-    """Refuse options that are no whole number, by name.
-
-    Raises:
-        InvalidOptionError: For the first of them.
-    """
-    for option, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise InvalidOptionError(f"{option} must be a whole number, got {value!r}.")
-
-
-def read_word(kind: type[Word], option: str, word: str) -> Word:
-    """One of a closed set of words.
-
-    Raises:
-        InvalidOptionError: If it is none of them; names them all.
-    """
-    try:
-        return kind(word)
-    except ValueError:
-        words = ", ".join(kind)
-        raise InvalidOptionError(f"{option} must be one of {words}, got {word!r}.") from None
+        check_heads(self.embed_dim, self.num_heads)
+        check_numbers(above=0, mlp_ratio=self.mlp_ratio)
+        check_numbers(at_least=0, below=1, drop_path_rate=self.drop_path_rate)
 
 
 def describe_choices(options: AtlasOptions, grids: Sequence[Grid], is_default_drop: bool) -> tuple[str, ...]:

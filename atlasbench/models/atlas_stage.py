@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from atlasbench.models.atlas_options import AtlasOptions
-from atlasbench.models.conv_stem import Downsample
+from atlasbench.models.backbone import drop_path_rates
+from atlasbench.models.layers.convolution import Downsample
 from atlasbench.models.layers.multiscale_attention import MultiScaleBlock
 from atlasbench.models.layers.multiscale_plan import ScalePlan
 
@@ -35,21 +34,28 @@ class AtlasStage(nn.Module):
                 num_scales,
                 downsample_stride=options.downsample_stride,
                 mlp_ratio=options.mlp_ratio,
-                drop_path_rate=options.drop_path_rate * block / max(depth - 1, 1),
+                drop_path_rate=rate,
                 reads_coarser=options.communication.reads_coarser,
                 reads_finer=options.communication.reads_finer,
             )
-            for block in range(depth)
+            for rate in drop_path_rates(options.drop_path_rate, depth)
         )
-        self.grad_checkpointing = False
 
-    def forward(self, tokens: list[Tensor], plans: Sequence[ScalePlan]) -> list[Tensor]:
-        """(B, H, W, C) tokens of every scale, finest first and padded to whole windows, to the same."""
+    def forward(
+        self, tokens: list[Tensor], plans: Sequence[ScalePlan], run_block: Callable[..., list[Tensor]]
+    ) -> list[Tensor]:
+        """Run every block.
+
+        Args:
+            tokens: (B, H, W, C) of every scale, finest first, padded to whole windows.
+            plans: What each scale reads.
+            run_block: Calls a block; may have it recomputed in the backward pass.
+
+        Returns:
+            The same shapes as `tokens`.
+        """
         for block in self.blocks:
-            if self.grad_checkpointing and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, plans, use_reentrant=False)
-            else:
-                tokens = block(tokens, plans)
+            tokens = run_block(block, tokens, plans)
         return tokens
 
 

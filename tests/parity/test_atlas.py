@@ -11,7 +11,7 @@ from torch import Tensor
 from atlasbench.core.resolution import Resolution
 from atlasbench.models.atlas import Atlas, build_atlas
 from atlasbench.models.checkpoints import load_checkpoint
-from atlasbench.models.conv_stem import ChannelNorm
+from atlasbench.models.layers.convolution import ChannelNorm
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 NAMES = ["1scale", "2scale_s2", "2scale_s4", "2scale_stack", "3scale", "3scale_small_last"]
