@@ -37,6 +37,8 @@ from atlasbench.sweep.run import (
     run_sweep,
 )
 
+LISTED_RESOLUTION = Resolution(1024, 1024)  # that `search_models` counts parameters for
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -296,11 +298,12 @@ def probe_environment(device: str = "auto") -> Environment:
         return session.probe_environment(session.choose_device(device, ())[0])
 
 
-def search_models(pattern: str | None = None) -> tuple[list[dict[str, str]], list[str]]:
+def search_models(pattern: str | None = None) -> tuple[list[dict[str, Any]], list[str]]:
     """Built-in backbones, and timm's names, that match a pattern (`atlas*`, or any part of a name).
 
     Returns:
-        A row for each built-in backbone, and the names of timm models (none without a pattern).
+        A row for each built-in backbone, parameters counted for an image of `LISTED_RESOLUTION`, and the names of timm
+        models (none without a pattern).
 
     Raises:
         UnknownModelError: If nothing matches.
@@ -311,22 +314,25 @@ def search_models(pattern: str | None = None) -> tuple[list[dict[str, str]], lis
 
     pattern = pattern.lower() if pattern else None
     wanted = f"*{pattern}*" if pattern and not any(sign in pattern for sign in "*?[") else pattern or "*"
+    entries = {name: entry for name, entry in MODELS.items() if fnmatchcase(name, wanted)}
+    timm_names: list[str] = []
+    with Session() as session:
+        if pattern:  # ours are entered in timm, too
+            timm_names = [name for name in session.list_timm_models(wanted) if name not in MODELS]
+            if not entries and not timm_names:
+                raise UnknownModelError(pattern, [*MODELS, *session.list_timm_models("*")])
+        params = session.count_params(tuple(entries), LISTED_RESOLUTION)
     rows = [
         {
             "name": name,
+            "params": count,
+            "family": entry.family,
             "what": entry.summary + (" (ours)" if entry.is_ours else ""),
             "mixing": entry.mixing,
             "sizes": entry.sizes,
-            "paper": f"{entry.paper}, {entry.year}",
+            "paper": entry.paper,
+            "year": entry.year,
         }
-        for name, entry in MODELS.items()
-        if fnmatchcase(name, wanted)
+        for (name, entry), count in zip(entries.items(), params, strict=True)
     ]
-    if not pattern:
-        return rows, []
-    with Session() as session:
-        # Ours are entered in timm, too.
-        timm_names = [name for name in session.list_timm_models(wanted) if name not in MODELS]
-        if not rows and not timm_names:
-            raise UnknownModelError(pattern, [*MODELS, *session.list_timm_models("*")])
     return rows, timm_names

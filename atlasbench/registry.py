@@ -6,11 +6,22 @@ To add a backbone: one entry here, one file under `models/`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from atlasbench.core.workload import BLOCK_PREFIX
+
 ATLAS_PAPER = "arXiv:2503.12355"
+
+# What token mixing reaches, and which sizes a model takes, where several entries say the same.
+_SCALES = "multi-scale windows"
+_CONV = "convolutions"
+_WINDOWS = "windows, shifted"
+_CARRIERS = "windows, carriers"
+_SEGMENTS = "dilated segments"
+_IN_WINDOWS = "windows, scanned"
+_PAD = "any; padded to whole windows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +65,8 @@ def _atlas(summary: str, *, is_ours: bool = False, **arguments: Any) -> ModelEnt
         arguments=MappingProxyType(arguments),
         num_classes=100,
         has_scales=True,
-        mixing="windows at every scale",
-        sizes="any from one patch up",
+        mixing=_SCALES,
+        sizes="any, from one patch up",
         is_ours=is_ours,
     )
 
@@ -66,7 +77,7 @@ def _timm(timm_name: str, family: str, paper: str, year: int, mixing: str, sizes
         family=family,
         paper=paper,
         year=year,
-        summary=f"timm's {timm_name}",
+        summary=timm_name,
         arguments=MappingProxyType({"timm_name": timm_name}),
         mixing=mixing,
         sizes=sizes,
@@ -88,14 +99,171 @@ def _short_names(
     }
 
 
+def _fastervit(summary: str, *, mixing: str = _CARRIERS, **arguments: Any) -> ModelEntry:
+    return ModelEntry(
+        builder="atlasbench.models.fastervit:build_fastervit",
+        family="fastervit",
+        paper="arXiv:2306.06189",
+        year=2023,
+        summary=summary,
+        arguments=MappingProxyType(arguments),
+        mixing=mixing,
+        sizes=_PAD,
+    )
+
+
+def _fastervits() -> dict[str, ModelEntry]:
+    """The published models: width, width of the stem, depths and heads of the four levels, highest drop path."""
+    narrow, wide = (2, 4, 8, 16), (4, 8, 16, 32)
+    deep = {"layer_scale": 1e-5, "do_propagation": True}  # from model 3 on
+    variants: list[tuple[int, int, tuple[int, ...], tuple[int, ...], float, dict[str, Any]]] = [
+        (64, 64, (2, 3, 6, 5), narrow, 0.2, {}),
+        (80, 32, (1, 3, 8, 5), narrow, 0.2, {}),
+        (96, 64, (3, 3, 8, 5), narrow, 0.2, {}),
+        (128, 64, (3, 3, 12, 5), narrow, 0.3, deep),
+        (196, 64, (3, 3, 12, 5), wide, 0.3, deep),
+        (320, 64, (3, 3, 12, 5), wide, 0.3, deep),
+        (320, 64, (3, 3, 16, 8), wide, 0.5, deep),
+    ]
+    entries = {
+        f"fastervit_{index}": _fastervit(
+            f"{4 * dim} and {8 * dim} channels last",
+            dim=dim,
+            in_dim=in_dim,
+            depths=depths,
+            num_heads=heads,
+            drop_path_rate=rate,
+            **deep,
+        )
+        for index, (dim, in_dim, depths, heads, rate, deep) in enumerate(variants)
+    }
+    for side, window in ((224, 14), (384, 24), (512, 32), (768, 48)):
+        entries[f"fastervit_4_21k_{side}"] = _fastervit(
+            f"windows {window} and {window // 2}",
+            mixing="windows",
+            dim=196,
+            in_dim=64,
+            depths=(3, 3, 12, 5),
+            num_heads=wide,
+            window_size=(7, 7, window, window // 2),
+            drop_path_rate=0.42,
+            hat=(False, False, False, False),
+            **deep,
+        )
+    return entries
+
+
+def _mambavision(summary: str, *, mixing: str, **arguments: Any) -> ModelEntry:
+    return ModelEntry(
+        builder="atlasbench.models.mambavision:build_mambavision",
+        family="mambavision",
+        paper="arXiv:2407.08083",
+        year=2024,
+        summary=summary,
+        arguments=MappingProxyType(arguments),
+        mixing=mixing,
+        sizes=_PAD,
+    )
+
+
+def _mambavisions() -> dict[str, ModelEntry]:
+    """The published models, and each with windows as large as its feature maps."""
+    narrow, wide = (2, 4, 8, 16), (4, 8, 16, 32)
+    large: dict[str, Any] = {"dim": 196, "in_dim": 64, "num_heads": wide, "drop_path_rate": 0.3, "layer_scale": 1e-5}
+    huge: dict[str, Any] = {**large, "dim": 256, "depths": (3, 3, 20, 10), "drop_path_rate": 0.5}
+    variants: dict[str, dict[str, Any]] = {
+        "t": {"dim": 80, "in_dim": 32, "depths": (1, 3, 8, 4)},
+        "t2": {"dim": 80, "in_dim": 32, "depths": (1, 3, 11, 4)},
+        "s": {"dim": 96, "in_dim": 64, "depths": (3, 3, 7, 5)},
+        "b": {"dim": 128, "in_dim": 64, "depths": (3, 3, 10, 5), "drop_path_rate": 0.3, "layer_scale": 1e-5},
+        "l": {**large, "depths": (3, 3, 10, 5)},
+        "l2": {**large, "depths": (3, 3, 12, 5)},
+        "l2_512": {**large, "depths": (3, 3, 12, 5), "window_size": (8, 8, 32, 16)},
+        "l3_256": {**huge, "window_size": (8, 8, 16, 8)},
+        "l3_512": {**huge, "window_size": (8, 8, 32, 16)},
+    }
+    entries = {}
+    for short, variant in variants.items():
+        arguments = {"num_heads": narrow, "drop_path_rate": 0.2, "window_size": (8, 8, 14, 7), **variant}
+        windows = "windows {} and {}".format(*arguments["window_size"][2:])
+        entries[f"mambavision_{short}"] = _mambavision(windows, mixing=_IN_WINDOWS, **arguments)
+    for short in variants:
+        arguments = dict(entries[f"mambavision_{short}"].arguments)
+        if "window_size" in variants[short]:
+            continue  # the same weights' shapes as another name: the windows were the difference
+        entries[f"mambavision_{short}_global"] = replace(
+            _mambavision("windows as large as the map", mixing="global, scanned", **arguments),
+            arguments=MappingProxyType({**arguments, "global_window": True}),
+            sizes="any",
+            is_ours=True,
+        )
+    return entries
+
+
+def _longvit(summary: str, *, is_ours: bool = False, num_classes: int = 100, **arguments: Any) -> ModelEntry:
+    return ModelEntry(
+        builder="atlasbench.models.longvit:build_longvit",
+        family="longvit",
+        paper="arXiv:2312.03558",
+        year=2023,
+        summary=summary,
+        arguments=MappingProxyType(arguments),
+        num_classes=num_classes,
+        mixing=_SEGMENTS,
+        sizes="any; cropped to whole patches",
+        is_ours=is_ours,
+    )
+
+
+def _window_vit(summary: str, **arguments: Any) -> ModelEntry:
+    return ModelEntry(
+        builder="atlasbench.models.window_vit:build_window_vit",
+        family="window_vit",
+        paper=ATLAS_PAPER,
+        year=2025,
+        summary=summary,
+        arguments=MappingProxyType(arguments),
+        num_classes=100,
+        mixing="windows",
+        sizes=_PAD,
+        is_ours=True,
+    )
+
+
+def _block(kind: str, summary: str, mixing: str) -> ModelEntry:
+    return ModelEntry(
+        builder="atlasbench.models.blocks:build_blocks",
+        family="blocks",
+        paper=ATLAS_PAPER,
+        year=2025,
+        summary=summary,
+        arguments=MappingProxyType({"kind": kind}),
+        num_classes=0,
+        mixing=mixing,
+        sizes="multiples of the patch; a map of tokens, not an image, goes in",
+    )
+
+
+def _blocks() -> dict[str, ModelEntry]:
+    """The token mixers of Table 3 of the Atlas paper, each as a stack of blocks on a map of tokens."""
+    entries = (
+        _block("msa", "Multi-Scale Attention", _SCALES),
+        _block("vit", "attention (arXiv:2010.11929)", "global"),
+        _block("window_vit", "attention in windows", "windows"),
+        _block("shifted_window", "Swin's (arXiv:2103.14030)", _WINDOWS),
+        _block("hierarchical_attention", "FasterViT's (arXiv:2306.06189)", _CARRIERS),
+        _block("dilated_attention", "LongViT's (arXiv:2307.02486)", _SEGMENTS),
+        _block("mambavision_mixer", "MambaVision's (arXiv:2407.08083)", "global, scanned"),
+    )
+    return {f"{BLOCK_PREFIX}{entry.arguments['kind']}": entry for entry in entries}
+
+
 _TSB = {"t": "tiny", "s": "small", "b": "base"}
 _VIT_SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large"}
-_CONV = "convolutions"
-_WINDOWS = "windows, shifted"
 
 MODELS: Mapping[str, ModelEntry] = MappingProxyType(
     {
-        "atlas": _atlas("Multi-Scale Attention; any configuration by --set"),
+        "atlas": _atlas("any configuration by --set"),
         "atlas_ti": _atlas("tiny: 192 channels, 3 heads", is_ours=True, embed_dim=192, num_heads=3),
         "atlas_s": _atlas("small: 384 channels, 6 heads", embed_dim=384, num_heads=6),
         "atlas_b": _atlas("base: 768 channels, 12 heads", embed_dim=768, num_heads=12),
@@ -109,11 +277,26 @@ MODELS: Mapping[str, ModelEntry] = MappingProxyType(
             _TSB,
             "arXiv:2204.01697",
             2022,
-            "windows and grids",
+            "windows, grids",
             "multiples of 512",
         ),
-        **_short_names("davit", "davit_{}", _TSB, "arXiv:2204.03645", 2022, "windows and channels"),
-        **_short_names("gcvit", "gcvit_{}", _TSB, "arXiv:2206.09959", 2022, "windows, global queries"),
+        **_short_names("davit", "davit_{}", _TSB, "arXiv:2204.03645", 2022, "windows, channels"),
+        **_short_names("gcvit", "gcvit_{}", _TSB, "arXiv:2206.09959", 2022, "windows, global"),
+        "window_vit_s": _window_vit("small: 384 channels, 6 heads", embed_dim=384, num_heads=6),
+        "window_vit_b": _window_vit("base: 768 channels, 12 heads", embed_dim=768, num_heads=12),
+        "fastervit": _fastervit("any configuration by --set"),
+        "fastervit_any_res": _fastervit("the same as fastervit"),
+        **_fastervits(),
+        "mambavision": _mambavision("any configuration by --set", mixing=_IN_WINDOWS),
+        **_mambavisions(),
+        "longvit": _longvit("any configuration by --set"),
+        "longvit_s": _longvit(
+            "small: patch 32, 384 channels, 16 heads", num_classes=2, patch_size=32, embed_dim=384, num_heads=16
+        ),
+        "longvit_b": _longvit(
+            "base: patch 16, 768 channels, 12 heads", is_ours=True, patch_size=16, embed_dim=768, num_heads=12
+        ),
+        **_blocks(),
     }
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -160,11 +159,7 @@ def _profile(models: Sequence[str], tail: str) -> str:
 
 
 def _settings(workload: Workload) -> str:
-    """Options as `--set` takes them; those of timm models follow from the name."""
-    if not workload.options or "timm_name" in workload.options:
-        return ""
-    pairs = (f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in workload.options.items())
-    return f" --set {' '.join(map(shlex.quote, pairs))}"
+    return f" --set {' '.join(map(shlex.quote, workload.settings))}" if workload.settings else ""
 
 
 def _timing(record: Record) -> Timing | None:

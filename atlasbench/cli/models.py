@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+_COLUMNS = ("name", "params", "family", "what", "mixing", "sizes", "paper", "year")
+
 
 def models(
     pattern: Annotated[
@@ -15,21 +17,21 @@ def models(
     output_format: Annotated[str, typer.Option("--format", help="table, json, csv or markdown.")] = "table",
 ) -> None:
     """List the backbones that can be profiled."""
-    from atlasbench.api import search_models
-    from atlasbench.cli.output import check_format, say, show_rows
+    from atlasbench.api import LISTED_RESOLUTION, search_models
+    from atlasbench.cli.output import check_format, page_width, say, show_rows, show_table
+    from atlasbench.report.layout import wrap_words
 
     check_format(output_format)
     rows, timm_names = search_models(pattern)
     if output_format != "table":
-        rows += [dict.fromkeys(rows[0] if rows else ("name", "what"), "") | _timm_row(name) for name in timm_names]
-    show_rows(rows, output_format, title="Built in")
-    if output_format != "table":
+        rows += [dict.fromkeys(_COLUMNS, "") | {"name": name, "family": "timm"} for name in timm_names]
+        show_rows(rows, output_format, title="Models")
         return
+    if rows:
+        from atlasbench.report.model_list import build_model_list
+
+        show_table(build_model_list(rows, str(LISTED_RESOLUTION)))
     if pattern is None:
         say("Any timm name works too: atlasbench models resnet")
     elif timm_names:
-        typer.echo(f"From timm: {', '.join(timm_names)}")
-
-
-def _timm_row(name: str) -> dict[str, str]:
-    return {"name": name, "what": "timm"}
+        typer.echo(wrap_words(f"From timm: {', '.join(timm_names)}", page_width(), indent="  "))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from enum import Enum
@@ -135,6 +135,19 @@ def read_settings(option: str, values: Sequence[str]) -> dict[str, Any]:
             raise InvalidOptionError(f"{option}: {pair!r} is not KEY=VALUE, e.g. {example}.{_hint(option, pair)}")
         settings[key] = _read_setting(text)
     return settings
+
+
+def with_patch(settings: Mapping[str, Any], patch: int | None) -> dict[str, Any]:
+    """Settings with the patch among them, if one was given.
+
+    Raises:
+        InvalidOptionError: If the settings have one, too.
+    """
+    if patch is None:
+        return dict(settings)
+    if "patch_size" in settings:
+        raise InvalidOptionError("--patch and --set patch_size mean the same: give one of them.")
+    return {**settings, "patch_size": patch}
 
 
 def _read_setting(text: str) -> Any:

@@ -39,6 +39,10 @@ def profile(
         list[str],
         typer.Option("--set", help="KEY=VALUE arguments of every model; several.", metavar="KEY=VALUE"),
     ] = [],  # noqa: B006
+    patch: Annotated[
+        int | None,
+        typer.Option("--patch", help="Side of a patch in pixels, of every model: --set patch_size=...", min=1),
+    ] = None,
     num_classes: Annotated[
         int | None,
         typer.Option("--num-classes", help="Outputs; else 100 for atlas*, 1000 for timm models.", min=0),
@@ -98,7 +102,7 @@ def profile(
         compiled=compiled,
         memory_format=MemoryFormat.CHANNELS_LAST if channels_last else MemoryFormat.CONTIGUOUS,
         attention_backend=options.read_words("--attention", [attention], AttentionBackend)[0],
-        options=with_num_classes(options.read_settings("--set", settings), num_classes),
+        options=with_num_classes(options.with_patch(options.read_settings("--set", settings), patch), num_classes),
     )
     protocol = options.read_protocol(protocol_settings, quick=quick, cold=cold, timeout_s=timeout)
     # A dry run keeps nothing, and looks at the folder only to leave out what is finished.

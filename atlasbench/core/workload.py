@@ -11,6 +11,9 @@ from atlasbench.core.compat import StrEnum
 from atlasbench.core.errors import InvalidWorkloadError
 from atlasbench.core.resolution import Resolution
 
+SOURCE_OPTION = "source_sha256"  # in the options of a user's own model: which version of the file it was
+BLOCK_PREFIX = "block:"  # a stack of blocks on a map of tokens, in place of a whole backbone
+
 
 class Mode(StrEnum):
     """What one step is."""
@@ -104,6 +107,13 @@ class Workload:
         return canonical_json(self.options)
 
     @property
+    def settings(self) -> tuple[str, ...]:
+        """Options as `KEY=VALUE`; none for timm models, whose options follow from the name and the resolution."""
+        if "timm_name" in self.options:
+            return ()
+        return tuple(f"{key}={canonical_json(value)}" for key, value in self.options.items() if key != SOURCE_OPTION)
+
+    @property
     def label(self) -> str:
         """What tells this workload from its neighbours, in words for a progress line."""
         parts = [self.model, f"{self.resolution} px", f"batch {self.batch_size}"]
@@ -114,7 +124,7 @@ class Workload:
 
 def is_file(model: str) -> bool:
     """Whether a model is a function in the user's own file: `path/to/file.py:build_model`."""
-    return ":" in model
+    return ":" in model and not model.startswith(BLOCK_PREFIX)
 
 
 def canonical_json(value: Any) -> str:

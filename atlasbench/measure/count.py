@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_leaves
 
 from atlasbench.core.errors import UnsupportedError
 from atlasbench.core.plan import ModuleCount, Plan
@@ -19,6 +16,7 @@ from atlasbench.core.record import PARTS, Counts
 from atlasbench.core.workload import AttentionBackend, MemoryFormat, Mode, Workload
 from atlasbench.measure.dataless import NeedsDataError, build_without_data, without_data
 from atlasbench.measure.flops import FlopCounter
+from atlasbench.measure.inputs import InputShape, arithmetic, batch_shape, logits_of, memory_format, weight_dtype
 from atlasbench.measure.liveness import Origin
 from atlasbench.measure.parts import Parts, find_parts
 from atlasbench.models.built import BuiltModel
@@ -73,76 +71,52 @@ def count_built(built: BuiltModel, workload: Workload) -> tuple[Counts, list[Mod
     params = _own_params(model)
     counter = FlopCounter()
     with without_data(_prepare(model, workload)), counter.watch(model):
-        _run_step(model, workload, counter)
-    parts = find_parts(model, counter.macs, _classifier_names(model))
+        _run_step(model, workload, counter, built.input_shape)
+    reads_image = built.input_shape is None
+    parts = find_parts(model, counter.macs, _classifier_names(model), reads_image=reads_image)
     modules = _by_module(counter, params, parts, workload.batch_size)
     notes = tuple(f"{name} is not counted" for name in sorted(counter.uncounted))
-    return _counts(counter, modules, parts, workload), modules, notes
+    tokens = _tokens(built, counter, parts, workload.batch_size)
+    return _counts(counter, modules, workload, tokens), modules, notes
 
 
 def _prepare(model: nn.Module, workload: Workload) -> nn.Module:
     model.train(workload.mode is Mode.TRAIN)
     if not workload.dtype.is_autocast:
-        model.to(getattr(torch, workload.dtype.torch_name))
+        model.to(weight_dtype(workload.dtype))
     if workload.memory_format is MemoryFormat.CHANNELS_LAST:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stubs lack this form
     return model
 
 
-def _run_step(model: nn.Module, workload: Workload, counter: FlopCounter) -> None:
+def _run_step(model: nn.Module, workload: Workload, counter: FlopCounter, input_shape: InputShape | None) -> None:
     """What a measured step does, the optimizer's arithmetic left out: its moments are live from the start."""
     training = workload.mode is Mode.TRAIN
-    image = _image(workload)
+    shape, dtype = batch_shape(workload, input_shape), weight_dtype(workload.dtype)
+    image = torch.empty(shape, dtype=dtype, memory_format=memory_format(workload))
     counter.storages.add(image, Origin.ACTIVATION)
     state = _optimizer_state(model) if training else []
     for tensor in state:
         counter.storages.add(tensor, Origin.WEIGHT)
     with counter, torch.set_grad_enabled(training):
-        with _arithmetic(workload):
+        with _arithmetic_of(workload):
             output = model(image)
             loss = None
             if training:
-                logits = first_tensor(output).flatten(1).float()
-                loss = functional.cross_entropy(logits, torch.empty(workload.batch_size, dtype=torch.long))
+                loss = functional.cross_entropy(logits_of(output), torch.empty(workload.batch_size, dtype=torch.long))
         if loss is not None:
             loss.backward()
 
 
-def _image(workload: Workload) -> Tensor:
-    shape = (workload.batch_size, 3, workload.resolution.height, workload.resolution.width)
-    dtype = torch.float32 if workload.dtype.is_autocast else getattr(torch, workload.dtype.torch_name)
-    channels_last = workload.memory_format is MemoryFormat.CHANNELS_LAST
-    return torch.empty(
-        shape, dtype=dtype, memory_format=torch.channels_last if channels_last else torch.contiguous_format
-    )
-
-
-@contextmanager
-def _arithmetic(workload: Workload) -> Iterator[None]:
-    """Autocast, and attention that keeps its scores where that was asked for: more memory, the same FLOPs."""
-    with ExitStack() as contexts:
-        if workload.dtype.is_autocast:
-            contexts.enter_context(torch.autocast("cpu", getattr(torch, workload.dtype.torch_name)))
-        if workload.attention_backend is AttentionBackend.MATH:
-            contexts.enter_context(sdpa_kernel(SDPBackend.MATH))
-        yield
+def _arithmetic_of(workload: Workload) -> AbstractContextManager[None]:
+    """Of kernels only the one that keeps its scores is told apart: more memory, the same FLOPs."""
+    keeps_scores = workload.attention_backend is AttentionBackend.MATH
+    return arithmetic(workload.dtype, "cpu", AttentionBackend.MATH if keeps_scores else AttentionBackend.AUTO)
 
 
 def _optimizer_state(model: nn.Module) -> list[Tensor]:
     """AdamW's two moments for each parameter: they are there in every step but the first."""
     return [torch.empty_like(p) for p in model.parameters() if p.requires_grad for _ in range(2)]
-
-
-def first_tensor(output: object) -> Tensor:
-    """The logits, also where a model returns a tuple, a list or a dict of outputs.
-
-    Raises:
-        UnsupportedError: If there is no tensor in it.
-    """
-    tensor = next((leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)), None)
-    if tensor is None:
-        raise UnsupportedError(f"A training step needs logits (B, classes); the model gives {type(output).__name__}.")
-    return tensor
 
 
 def _classifier_names(model: nn.Module) -> tuple[str, ...]:
@@ -175,7 +149,7 @@ def _by_module(counter: FlopCounter, params: dict[str, int], parts: Parts, batch
     ]
 
 
-def _counts(counter: FlopCounter, modules: list[ModuleCount], parts: Parts, workload: Workload) -> Counts:
+def _counts(counter: FlopCounter, modules: list[ModuleCount], workload: Workload, tokens: int) -> Counts:
     macs_by_part: Counter[str] = Counter()
     params_by_part: Counter[str] = Counter()
     for row in modules:
@@ -190,11 +164,14 @@ def _counts(counter: FlopCounter, modules: list[ModuleCount], parts: Parts, work
         params_by_part={part: params_by_part[part] for part in PARTS},
         activation_bytes=counter.activation_bytes,
         predicted_peak_bytes=counter.storages.peak_bytes,
-        tokens=_tokens(counter, parts) // workload.batch_size,
+        tokens=tokens,
         uncounted=tuple(sorted(counter.uncounted)),
     )
 
 
-def _tokens(counter: FlopCounter, parts: Parts) -> int:
-    """Positions of the map that the stem hands on, for the whole batch; 0 where the model names no stem."""
-    return next((count for path, count in reversed(counter.positions.items()) if path in parts.stems), 0)
+def _tokens(built: BuiltModel, counter: FlopCounter, parts: Parts, batch_size: int) -> int:
+    """Tokens of one sample: those it is given, or positions of the map that the stem hands on; 0 without a stem."""
+    if built.input_shape is not None:
+        return built.input_shape[1] * built.input_shape[2]
+    in_batch = (count for path, count in reversed(counter.positions.items()) if path in parts.stems)
+    return next(in_batch, 0) // batch_size

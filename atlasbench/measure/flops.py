@@ -36,7 +36,7 @@ class Product(StrEnum):
 
     CONVOLUTION = "convolution"
     LAYER = "layer"  # an activation and a weight
-    SCORES = "scores"  # two activations, or attention in one kernel
+    SCORES = "scores"  # two activations, attention in one kernel, or a selective scan
     DERIVED = "derived"  # an activation and something computed from weights alone
     CONSTANT = "constant"  # nothing that depends on the image
 
@@ -137,7 +137,7 @@ class FlopCounter(TorchDispatchMode):
         return Origin.WEIGHT if is_weight else max(origin, Origin.DERIVED)
 
     def _product(self, formula: Formula, args: tuple[Any, ...]) -> Product:
-        if formula.kind is OperatorKind.ATTENTION:
+        if formula.kind in (OperatorKind.ATTENTION, OperatorKind.SCAN):
             return Product.SCORES
         if formula.kind is OperatorKind.CONVOLUTION:
             return Product.CONVOLUTION

@@ -1,8 +1,9 @@
-"""Multiply-accumulates of every operator that counts: matrix products, convolutions, attention, recurrent layers.
+"""Multiply-accumulates of every operator that counts: matrix products, convolutions, attention, recurrences, scans.
 
 Each formula takes an operator's arguments and output as `__torch_dispatch__` sees them and gives MACs of the
 mathematics: an attention kernel that recomputes scores in its backward counts no more than one that keeps them, and
-a causal mask saves nothing. Nothing elementwise is counted (norms, activations, softmax, masks, adding biases).
+a causal mask saves nothing. Nothing elementwise is counted (norms, activations, softmax, masks, adding biases), with
+one exception: selective scans, which are nothing but elementwise and take the place of attention.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from atlasbench.core.compat import StrEnum
+from atlasbench.models.layers.scan.operator import SCAN, SCAN_BACKWARD
 
 aten = torch.ops.aten
 
@@ -29,6 +31,7 @@ class OperatorKind(StrEnum):
     CONVOLUTION = "convolution"
     ATTENTION = "attention"
     RECURRENT = "recurrent"
+    SCAN = "scan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,31 @@ def _lstm_layer_backward(args: Sequence[Any], out: Any) -> int:
     return 2 * _lstm_layer(args, out)
 
 
+def selective_scan_flops(u: Sequence[int], states: int, *, skip: bool) -> int:
+    """FLOPs of a selective scan: 9 for each state of each channel at each step, and 1 for each skip.
+
+    Eight have names: the exponent and its exponential, two products for the input, two operations for the update, two
+    for the read-out. The ninth, and 1 instead of 2 for a skip, are the convention.
+
+    Args:
+        u: (B, L, I), shape of the inputs.
+        states: S.
+        skip: Whether there is D.
+
+    Source: Mamba's authors, https://github.com/state-spaces/mamba/issues/110.
+    """
+    return int(9 * prod(u) * states + prod(u) * skip)
+
+
+def _selective_scan(args: Sequence[Any], out: Any) -> int:
+    u, decay_rates, skip = args[0], args[2], args[5]  # (B, L, I), (I, S) and (I) or None
+    return (selective_scan_flops(u.shape, decay_rates.shape[1], skip=skip is not None) + 1) // 2
+
+
+def _selective_scan_backward(args: Sequence[Any], out: Any) -> int:
+    return 2 * _selective_scan(args[1:], out)
+
+
 _KERNELS = (
     "_scaled_dot_product_flash_attention",
     "_scaled_dot_product_flash_attention_for_cpu",
@@ -120,9 +148,11 @@ _BY_NAME: Mapping[str, Formula] = {
     "mkldnn_rnn_layer": Formula(OperatorKind.RECURRENT, _lstm_layer),
     "mkldnn_rnn_layer_backward": Formula(OperatorKind.RECURRENT, _lstm_layer_backward),
 }
-# Those of the operators that this version of torch has.
+# Those of the operators that this version of torch has, and our own.
 FORMULAS: Mapping[Any, Formula] = {
-    getattr(aten, name): formula for name, formula in _BY_NAME.items() if hasattr(aten, name)
+    **{getattr(aten, name): formula for name, formula in _BY_NAME.items() if hasattr(aten, name)},
+    SCAN: Formula(OperatorKind.SCAN, _selective_scan),
+    SCAN_BACKWARD: Formula(OperatorKind.SCAN, _selective_scan_backward),
 }
 
 _MULTIPLIES = re.compile(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
+from atlasbench.core.errors import AtlasBenchError
 from atlasbench.core.plan import Plan, SecondOpinion
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.record import Environment, Measurement, Status
+from atlasbench.core.resolution import Resolution
 from atlasbench.core.units import format_bytes
 from atlasbench.core.workload import Dtype, Workload
 from atlasbench.measure import count
@@ -44,6 +47,19 @@ def list_timm_models(pattern: str) -> list[str]:
     import timm
 
     return list(timm.list_models(pattern))
+
+
+def count_params(names: Sequence[str], resolution: Resolution) -> list[int | None]:
+    """Parameters of backbones built for a resolution; None for one that cannot be built for it."""
+    return [_count_params(name, resolution) for name in names]
+
+
+def _count_params(name: str, resolution: Resolution) -> int | None:
+    try:
+        built = build_without_data(partial(build_model, name, resolution=resolution, options={}, probe=False))
+    except AtlasBenchError:
+        return None
+    return sum(parameter.numel() for parameter in built.model.parameters())
 
 
 def measure_speed(device: str, dtype: str, threads: int | None) -> float:

@@ -16,10 +16,12 @@ ATTENTION_KERNELS = {
     "aten::_scaled_dot_product_attention_math": "math",
 }
 
-# A selective scan of our own marks itself with `torch.profiler.record_function(SCAN_MARK + kernel)`; fused ones of
-# mamba-ssm are known by the name of their autograd function.
-SCAN_MARK = "atlasbench::selective_scan::"
-SCAN_KERNELS = {"SelectiveScanFn": "mamba_ssm", "MambaInnerFn": "mamba_ssm"}
+# Our own selective scan is an operator; those of mamba-ssm are known by the name of their autograd function.
+SCAN_KERNELS = {
+    "atlasbench::selective_scan": "pytorch",
+    "SelectiveScanFn": "mamba_ssm",
+    "MambaInnerFn": "mamba_ssm",
+}
 
 
 def watch_operators(step: Callable[[], object]) -> frozenset[str]:
@@ -47,7 +49,6 @@ def name_kernels(operators: Iterable[str], *, compiled: bool) -> Mapping[str, st
     operators = set(operators)
     attention = {kernel for operator, kernel in ATTENTION_KERNELS.items() if operator in operators}
     scans = {kernel for operator, kernel in SCAN_KERNELS.items() if operator in operators}
-    scans |= {name.removeprefix(SCAN_MARK) for name in operators if name.startswith(SCAN_MARK)}
     missing = "unknown" if compiled else "none"
     return {
         "attention": "+".join(sorted(attention)) or missing,

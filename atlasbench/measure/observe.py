@@ -28,6 +28,7 @@ from atlasbench.measure.steps import SEED, Step, describe_output, prepare_step
 from atlasbench.measure.timing import Sampler
 from atlasbench.models.built import BuiltModel
 from atlasbench.models.factory import build_model
+from atlasbench.models.layers.selective_scan import fallback_note
 
 
 def measure_workload(
@@ -130,7 +131,7 @@ def _observe(
     found.notes += built.notes
     if note := device.arithmetic_note(workload.dtype):
         found.notes.append(note)
-    step = prepare_step(built.model, workload, device)
+    step = prepare_step(built.model, workload, device, input_shape=built.input_shape)
     with quiet_collector():
         _time(step, device, protocol, phases, found)
         phases.enter("memory")
@@ -150,6 +151,8 @@ def _time(step: Step, device: Device, protocol: Protocol, phases: _Phases, found
     else:
         operators = watch_operators(sampler.first_call)
     found.kernels = name_kernels(operators, compiled=workload.compiled)
+    if "pytorch" in found.kernels["scan"] and (note := fallback_note(device.type)):
+        found.notes.append(note)
     found.notes += describe_output(step.output, workload)
     step.keep_output, step.output = False, None
     sampler.warm_up()

@@ -93,13 +93,16 @@ class Parts:
         return part
 
 
-def find_parts(model: nn.Module, places: Iterable[Place], classifier_names: tuple[str, ...] = ()) -> Parts:
+def find_parts(
+    model: nn.Module, places: Iterable[Place], classifier_names: tuple[str, ...] = (), *, reads_image: bool = True
+) -> Parts:
     """Sort a model's modules into parts.
 
     Args:
         model: Any backbone.
         places: Where it computed, in order.
         classifier_names: Top-level names of the classifier, where the model says them (timm's `pretrained_cfg`).
+        reads_image: Whether there is a stem at all; a stack of blocks gets a map of tokens.
     """
     places = list(places)
     attending = {place.path for place in places if place.product is Product.SCORES}
@@ -113,8 +116,10 @@ def find_parts(model: nn.Module, places: Iterable[Place], classifier_names: tupl
                 attentions.add(path)
     of_module = {path: region.part for path, region in regions.items()}
     stems = frozenset(path for path, region in regions.items() if region is _Region.STEM)
-    if not stems and places and _is_layer(model, places[0].path) and of_module[places[0].path] == "other":
-        of_module[places[0].path] = "stem"  # the layer that reads the image, where nothing is called a stem
+    if reads_image and not stems and places:
+        first = places[0].path  # the layer that reads the image, where nothing is called a stem
+        if _is_layer(model, first) and of_module[first] == "other":
+            of_module[first] = "stem"
     return Parts(of_module=of_module, stems=stems, _regions=regions, _attentions=frozenset(attentions))
 
 

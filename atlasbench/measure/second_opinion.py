@@ -24,6 +24,7 @@ from atlasbench.core.resolution import Resolution
 from atlasbench.core.workload import Dtype, Mode, Workload
 from atlasbench.measure.count import count_built
 from atlasbench.measure.dataless import NeedsDataError, build_without_data
+from atlasbench.measure.inputs import batch_shape
 from atlasbench.models.built import BuiltModel
 from atlasbench.models.factory import build_model
 
@@ -62,7 +63,7 @@ def second_opinion(workload: Workload) -> SecondOpinion:
             reason = str(error)
             continue
         real = _build(replace(small, options=built.options), probe=False)
-        fvcore_macs = count_with_fvcore(real.model, torch.zeros(1, 3, side, side))
+        fvcore_macs = count_with_fvcore(real.model, torch.zeros(batch_shape(small, real.input_shape)))
         return SecondOpinion(resolution=small.resolution, macs=counts.macs, fvcore_macs=fvcore_macs)
     raise UnsupportedError(f"{workload.model} takes none of the small sizes up to {_SMALL_SIDES[-1]} px: {reason}")
 
@@ -82,7 +83,7 @@ def count_with_fvcore(model: nn.Module, image: Tensor) -> int:
 
     Args:
         model: With real weights; runs in evaluation mode and is left as it was.
-        image: (B, 3, H, W), real.
+        image: What the model takes, e.g. images (B, 3, H, W); real.
     """
     training = model.training
     try:
@@ -100,9 +101,12 @@ def _analysis(model: nn.Module, image: Tensor) -> Any:
     handles = {
         **dict.fromkeys(_NOT_PRODUCTS, _nothing),
         "aten::scaled_dot_product_attention": _attention,
+        "aten::_scaled_dot_product_flash_attention_for_cpu": _attention,
         "aten::matmul": _matmul,
         "aten::baddbmm": _batched_addmm,
         "aten::einsum": _einsum,
+        "aten::_convolution_mode": _convolution,
+        "atlasbench::selective_scan": _selective_scan,
     }
     return analysis.set_op_handle(**handles)
 
@@ -152,6 +156,18 @@ def _einsum(inputs: list[Any], outputs: list[Any]) -> int:
         for index, side in zip(term, shape, strict=True)
     }
     return prod(sides.values())
+
+
+def _convolution(inputs: list[Any], outputs: list[Any]) -> int:
+    """Padding "same" is an operator of its own, which fvcore does not know."""
+    return prod(_shape(outputs[0])) * prod(_shape(inputs[1])[1:])  # weight (C_out, C_in / groups, *kernel)
+
+
+def _selective_scan(inputs: list[Any], outputs: list[Any]) -> int:
+    """Nine FLOPs for each state and one for each skip, in MACs."""
+    positions, states = prod(_shape(inputs[0])), _shape(inputs[2])[1]  # of u (B, L, I) and A (I, S)
+    flops: int = positions * (9 * states + (inputs[5].type().kind() != "NoneType"))
+    return flops // 2 + flops % 2
 
 
 def _shape(value: Any) -> list[int]:

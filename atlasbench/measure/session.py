@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from atlasbench.core.errors import AtlasBenchError, InstallationError, UnsupportedError
 from atlasbench.core.plan import Plan, SecondOpinion
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.record import Environment, Measurement, Status
+from atlasbench.core.resolution import Resolution
 from atlasbench.core.workload import Workload, is_file
 from atlasbench.measure.workers import Worker, WorkerCallError, WorkerDiedError, WorkerServer, WorkerTimeoutError
 
@@ -57,6 +58,11 @@ class Session:
         """Names of timm models that match a pattern."""
         names: list[str] = self._call_counter("list_timm_models", pattern)
         return names
+
+    def count_params(self, names: Sequence[str], resolution: Resolution) -> list[int | None]:
+        """Parameters of backbones built for a resolution; None for one that cannot be built for it."""
+        params: list[int | None] = self._call_counter("count_params", tuple(names), resolution)
+        return params
 
     def measure_speed(self, device: str, dtype: str) -> float:
         """FLOPs a second of a large matrix product on the device: for planning only; 0 where that fails."""
@@ -122,11 +128,11 @@ class Session:
         with self._start_worker() as worker:
             return worker.call(f"{_JOBS}:{job}", workload, timeout_s=COUNT_TIMEOUT_S)
 
-    def _call_counter(self, job: str, argument: object) -> Any:
+    def _call_counter(self, job: str, *arguments: object) -> Any:
         if self._counter is None:
             self._counter = self._start_worker()
         try:
-            return self._counter.call(f"{_JOBS}:{job}", argument, timeout_s=COUNT_TIMEOUT_S)
+            return self._counter.call(f"{_JOBS}:{job}", *arguments, timeout_s=COUNT_TIMEOUT_S)
         except (WorkerTimeoutError, WorkerDiedError):
             self._counter = None
             raise

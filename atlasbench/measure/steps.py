@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from atlasbench.core.errors import UnsupportedError
-from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Mode, Workload
+from atlasbench.core.workload import Dtype, MemoryFormat, Mode, Workload
 from atlasbench.measure.device import Device
+from atlasbench.measure.inputs import (
+    InputShape,
+    arithmetic,
+    batch_shape,
+    logits_of,
+    memory_format,
+    name_output,
+    tensors_of,
+    weight_dtype,
+)
 
 SEED = 0
 _Forward = Callable[[Tensor], object]
 _LEARNING_RATE = 1e-5  # the time is the same at any rate; a small one keeps random weights finite
-
-_BACKENDS = {
-    AttentionBackend.MATH: SDPBackend.MATH,
-    AttentionBackend.FLASH: SDPBackend.FLASH_ATTENTION,
-    AttentionBackend.EFFICIENT: SDPBackend.EFFICIENT_ATTENTION,
-    AttentionBackend.CUDNN: SDPBackend.CUDNN_ATTENTION,
-}
 
 
 class Step:
@@ -34,14 +35,16 @@ class Step:
         keep_output: Whether the next call keeps its output; off while anything is measured.
     """
 
-    def __init__(self, model: nn.Module, workload: Workload, device: Device) -> None:
+    def __init__(
+        self, model: nn.Module, workload: Workload, device: Device, input_shape: InputShape | None = None
+    ) -> None:
         self.workload = workload
         self.output: object = None
         self.keep_output = False
         self._output_bytes = 0
         self._model = _move(model, workload, device)
         self._model.train(workload.mode is Mode.TRAIN)
-        self._images = _random_images(workload, device)
+        self._images = _random_images(workload, device, input_shape)
         self._run: Callable[[_Forward, Tensor], object]
         self._training: _Training | None = None
         if workload.mode is Mode.TRAIN:
@@ -56,7 +59,7 @@ class Step:
         output = self._run(self._callable, self._images)
         if self.keep_output:
             self.output = output
-            self._output_bytes = _bytes_of(_tensors_of(output))
+            self._output_bytes = _bytes_of(tensors_of(output))
 
     @property
     def resident_bytes(self) -> int:
@@ -86,7 +89,7 @@ class _Inference:
 
     def run(self, model: _Forward, images: Tensor) -> object:
         """Logits."""
-        with torch.no_grad(), _arithmetic(self._workload, self._device):
+        with torch.no_grad(), _arithmetic_of(self._workload, self._device):
             return model(images)
 
 
@@ -105,9 +108,9 @@ class _Training:
 
     def run(self, model: _Forward, images: Tensor) -> object:
         """What the forward pass gives."""
-        with _arithmetic(self._workload, self._device):
+        with _arithmetic_of(self._workload, self._device):
             output = model(images)
-            logits = _logits_of(output)
+            logits = logits_of(output)
             loss = functional.cross_entropy(logits, self._labels_for(logits))
         self._scaler.scale(loss).backward()
         self._scaler.step(self._optimizer)
@@ -129,96 +132,52 @@ class _Training:
         return self._labels
 
 
-def prepare_step(model: nn.Module, workload: Workload, device: Device) -> Step:
+def prepare_step(
+    model: nn.Module, workload: Workload, device: Device, *, input_shape: InputShape | None = None
+) -> Step:
     """Move a model to the device and make a step of it.
 
     Args:
         model: Fresh from its builder, on any device.
         workload: Says everything else; its dtype is resolved.
         device: Where it runs.
+        input_shape: Channels, height and width of one sample; None for an image of the workload's resolution.
 
     Returns:
         A step that has not run yet.
     """
-    return Step(model, workload, device)
+    return Step(model, workload, device, input_shape)
 
 
 def describe_output(output: object, workload: Workload) -> tuple[str, ...]:
     """Notes on an output that is not finite logits (B, classes); none if it is."""
     if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[0] != workload.batch_size:
-        return (f"the model gives {_shape(output)}, not logits ({workload.batch_size}, classes)",)
+        return (f"the model gives {name_output(output)}, not logits ({workload.batch_size}, classes)",)
     if not bool(torch.isfinite(output).all()):
         return ("logits are not finite: times of such arithmetic may differ from those of a trained model",)
     return ()
 
 
-@contextmanager
-def _arithmetic(workload: Workload, device: Device) -> Iterator[None]:
-    """Autocast and the choice of attention kernels, entered anew by every step as a user's loop would."""
-    with ExitStack() as contexts:
-        if workload.dtype.is_autocast:
-            contexts.enter_context(torch.autocast(device.type, dtype=_torch_dtype(workload.dtype)))
-        if workload.attention_backend is not AttentionBackend.AUTO:
-            contexts.enter_context(sdpa_kernel(_BACKENDS[workload.attention_backend]))
-        yield
-
-
-def _torch_dtype(dtype: Dtype) -> torch.dtype:
-    found = getattr(torch, dtype.torch_name)
-    assert isinstance(found, torch.dtype)
-    return found
-
-
-def _weight_dtype(dtype: Dtype) -> torch.dtype:
-    return torch.float32 if dtype.is_autocast else _torch_dtype(dtype)
-
-
-def _memory_format(workload: Workload) -> torch.memory_format:
-    channels_last = workload.memory_format is MemoryFormat.CHANNELS_LAST
-    return torch.channels_last if channels_last else torch.contiguous_format
+def _arithmetic_of(workload: Workload, device: Device) -> AbstractContextManager[None]:
+    return arithmetic(workload.dtype, device.type, workload.attention_backend)
 
 
 def _move(model: nn.Module, workload: Workload, device: Device) -> nn.Module:
-    model = model.to(device=device.torch_device, dtype=_weight_dtype(workload.dtype))
+    model = model.to(device=device.torch_device, dtype=weight_dtype(workload.dtype))
     if workload.memory_format is MemoryFormat.CHANNELS_LAST:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stubs lack this form
     return model
 
 
-def _random_images(workload: Workload, device: Device) -> Tensor:
-    """(B, 3, H, W) normal noise, the same on every run on one kind of device."""
+def _random_images(workload: Workload, device: Device, input_shape: InputShape | None) -> Tensor:
+    """Normal noise in the shape of the input, the same on every run on one kind of device."""
     generator = torch.Generator(device.torch_device).manual_seed(SEED)
-    shape = (workload.batch_size, 3, workload.resolution.height, workload.resolution.width)
-    dtype = _weight_dtype(workload.dtype)
+    shape, dtype = batch_shape(workload, input_shape), weight_dtype(workload.dtype)
     images = torch.randn(shape, generator=generator, device=device.torch_device, dtype=dtype)
-    return images.contiguous(memory_format=_memory_format(workload))
-
-
-def _logits_of(output: object) -> Tensor:
-    """(B, classes) in float32, from the first tensor of whatever a model gives; features count as classes."""
-    tensors = _tensors_of(output)
-    if not tensors:
-        raise UnsupportedError(f"A training step needs logits (B, classes); the model gives {_shape(output)}.")
-    return tensors[0].flatten(1).float()
-
-
-def _tensors_of(output: object) -> list[Tensor]:
-    if isinstance(output, Tensor):
-        return [output]
-    if isinstance(output, dict):
-        output = list(output.values())
-    if isinstance(output, (list, tuple)):
-        return [tensor for item in output for tensor in _tensors_of(item)]
-    return []
+    return images.contiguous(memory_format=memory_format(workload))
 
 
 def _bytes_of(tensors: Iterable[Tensor]) -> int:
     """Bytes of the tensors' storages, each counted once however many tensors share it."""
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
     return sum(storages.values())
-
-
-def _shape(output: object) -> str:
-    if isinstance(output, Tensor):
-        return f"a tensor of shape {tuple(output.shape)}"
-    return f"a {type(output).__name__}"

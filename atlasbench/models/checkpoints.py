@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from atlasbench.core.errors import CheckpointError
 
-_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "module")
-_PREFIXES = ("module.", "model.", "_orig_mod.")
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "module", "teacher")
+_PREFIXES = ("module.", "model.", "_orig_mod.", "encoder.")
 _COUNTER = "num_batches_tracked"
 _SHOWN_NAMES = 3
 _NEEDS_CODE = re.compile(r"GLOBAL ([\w.]+)")  # how torch names what it refuses to import

@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from torch import nn
 
 from atlasbench.core.errors import InvalidOptionError, UnknownModelError
 from atlasbench.core.resolution import Resolution, parse_resolution
+from atlasbench.core.workload import SOURCE_OPTION, is_file
 from atlasbench.models.built import BuiltModel
 from atlasbench.registry import MODELS, ModelEntry, find_entry
 
 DEFAULT_RESOLUTION = Resolution(1024, 1024)
-SOURCE_OPTION = "source_sha256"  # in the recorded options of a user's own model
+NO_OPTIONS = ("resolution", "kind")  # arguments of a builder that the workload and the model's name decide
 TIMM_BUILDER = "atlasbench.models.timm_backbones:build_timm_model"
 
 
@@ -83,7 +85,7 @@ def build_model(
     entry = find_entry(name)
     if scale_drop and (entry is None or not entry.has_scales):
         raise InvalidOptionError(f"{name} has no scales: leave the scale drop out.")
-    if ":" in name:
+    if is_file(name):
         return _build_from_file(name, resolution, options)
     if entry is None:
         return _build_timm(name, resolution, options, probe)
@@ -98,8 +100,8 @@ def _build_entry(
     builder = resolve_function(entry.builder)
     accepted = inspect.signature(builder).parameters
     for option in options:
-        if option not in accepted:
-            names = ", ".join(sorted(set(accepted) - {"resolution", "scale_drop"}))
+        if option not in accepted or option in NO_OPTIONS:
+            names = ", ".join(sorted(set(accepted) - {*NO_OPTIONS, "scale_drop"}))
             raise InvalidOptionError(f"{name} does not take the option {option!r}. It takes: {names}.")
     arguments: dict[str, Any] = {"num_classes": entry.num_classes, **entry.arguments, **options}
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
@@ -111,8 +113,8 @@ def _build_entry(
         "num_classes": entry.num_classes,
         **entry.arguments,
     }
-    kept = {key: value for key, value in options.items() if arguments[key] != defaults[key]}
-    return BuiltModel(model=built.model, options=kept, notes=built.notes)
+    kept = {key: value for key, value in options.items() if arguments[key] != defaults[key] and key not in built.unused}
+    return replace(built, options=kept)
 
 
 def _build_timm(timm_name: str, resolution: Resolution, options: Mapping[str, Any], probe: bool) -> BuiltModel:

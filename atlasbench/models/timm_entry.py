@@ -9,6 +9,7 @@ from timm.models import register_model
 from torch import nn
 
 from atlasbench.core.errors import InvalidOptionError
+from atlasbench.core.workload import BLOCK_PREFIX
 from atlasbench.models.factory import TIMM_BUILDER, create_model
 from atlasbench.registry import MODELS
 
@@ -17,9 +18,12 @@ _TIMM_ARGUMENTS = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 
 
 def enter_in_timm() -> None:
-    """Register every backbone that is built here; those that timm builds itself are there already."""
+    """Register every backbone that is built here; those that timm builds itself are there already.
+
+    Blocks stay out: they are no backbones, and timm takes what stands before a colon for a place to download from.
+    """
     for name, entry in MODELS.items():
-        if entry.builder != TIMM_BUILDER:
+        if entry.builder != TIMM_BUILDER and not name.startswith(BLOCK_PREFIX):
             register_model(_model_function(name))
 
 

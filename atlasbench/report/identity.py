@@ -47,6 +47,7 @@ _FIELDS = (
         phrase="{} attention",
         is_text=False,
     ),
+    _Field(title="Options", read=lambda workload: " ".join(workload.settings)),
     _Field(title="Device", read=lambda workload: workload.device, phrase="on {}", is_text=False),
 )
 _SIZE = _FIELDS[1]

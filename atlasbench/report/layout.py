@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 _GAP = "  "
@@ -45,17 +45,19 @@ class TextTable:
         title: What the table is about.
         columns: Identity columns first.
         footnotes: Lines below it.
+        headings: Lines above some rows, by the row's number from 0; rows below one belong together.
     """
 
     title: str
     columns: Sequence[Column]
     footnotes: Sequence[str] = ()
+    headings: Mapping[int, str] = field(default_factory=dict)
 
 
 def render_text(table: TextTable, width: int) -> str:
     """The table for a terminal or a page of this width."""
     title = [wrap_words(table.title, width)] if table.title else []
-    blocks = ["\n".join(_draw(block)) for block in cut_columns(table.columns, width)]
+    blocks = ["\n".join(_draw(block, table.headings, width)) for block in cut_columns(table.columns, width)]
     notes = ["\n".join(wrap_words(line, width, indent="  ") for line in table.footnotes)] if table.footnotes else []
     return "\n".join([*title, "\n\n".join([*blocks, *notes])])
 
@@ -110,10 +112,12 @@ def _total(columns: Sequence[Column]) -> int:
     return sum(column.width for column in columns) + len(_GAP) * (len(columns) - 1)
 
 
-def _draw(columns: Sequence[Column]) -> Iterator[str]:
+def _draw(columns: Sequence[Column], headings: Mapping[int, str], width: int) -> Iterator[str]:
     yield _join(columns, [column.title for column in columns])
     yield "─" * _total(columns)
-    for row in zip(*(column.cells for column in columns), strict=True):
+    for index, row in enumerate(zip(*(column.cells for column in columns), strict=True)):
+        if index in headings:
+            yield "\n" * (index > 0) + wrap_words(headings[index], width, indent="  ")
         folded = [_fold(cell, column.width) for column, cell in zip(columns, row, strict=True)]
         for line in zip_longest(*folded, fillvalue=""):
             yield _join(columns, line)

@@ -9,7 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from atlasbench.core.errors import UnsupportedError
 from atlasbench.core.resolution import Resolution
 from atlasbench.core.workload import AttentionBackend, Mode, Workload
-from atlasbench.measure.count import plan_workload
+from atlasbench.measure.count import count_built, plan_workload
+from atlasbench.measure.dataless import build_without_data
+from atlasbench.measure.inputs import logits_of
+from atlasbench.models.built import BuiltModel
 from atlasbench.models.factory import build_model
 
 
@@ -100,7 +103,7 @@ def test_training_needs_a_tensor_to_learn_from() -> None:
             return "cat"
 
     assert count_module(Text)[0].flops == 0
-    with pytest.raises(UnsupportedError, match=r"needs logits \(B, classes\); the model gives str"):
+    with pytest.raises(UnsupportedError, match=r"needs logits \(B, classes\); the model gives a str"):
         count_module(Text, mode=Mode.TRAIN)
 
 
@@ -194,3 +197,41 @@ def test_what_torch_changed_for_counting_is_as_it_was() -> None:
     count_module(Small)
     assert torch.backends.mha.get_fastpath_enabled() is before
     assert torch.is_grad_enabled()
+
+
+class OnTokens(nn.Module):
+    """Takes a map of 8 channels; a position MLP runs first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.position = nn.Linear(2, 8)
+        self.layer = nn.Linear(8, 8, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        assert tokens.shape[1:] == (8, 4, 6)
+        x = tokens.flatten(2).transpose(1, 2) + self.position(torch.arange(48.0).view(24, 2))
+        return self.layer(x).mean(1)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_model_that_takes_tokens_is_counted_on_as_many_as_it_names(batch_size: int, mode: Mode) -> None:
+    built = build_without_data(lambda: BuiltModel(model=OnTokens(), input_shape=(8, 4, 6)))
+    workload = Workload(model="tokens", resolution=Resolution(SIDE, SIDE), batch_size=batch_size, mode=mode)
+    counts, modules, _ = count_built(built, workload)
+    forward_passes = 3 if mode is Mode.TRAIN else 1
+    assert counts.tokens == 24
+    assert {module.path: module.part for module in modules} == {"position": "other", "layer": "other"}  # and no stem
+    assert {module.path: module.macs for module in modules}["layer"] == forward_passes * 24 * 64
+
+
+class Outputs(dict[str, Tensor]):
+    """A dict of a model library's own."""
+
+
+@pytest.mark.parametrize("wrap", [lambda x: Outputs(logits=x), lambda x: (None, [{"a": x}])])
+def test_counting_and_measuring_find_the_same_logits(wrap) -> None:
+    logits = torch.zeros(2, 5, 1, dtype=torch.bfloat16)
+    found = logits_of(wrap(logits))
+    assert found.shape == (2, 5)
+    assert found.dtype is torch.float32

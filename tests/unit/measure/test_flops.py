@@ -8,6 +8,7 @@ from torch.utils.checkpoint import checkpoint
 from atlasbench.core.workload import Dtype, Mode
 from atlasbench.measure import flops
 from atlasbench.measure.flops import Place, Product
+from atlasbench.models.layers.mamba_mixer import MambaMixer
 
 B, N, C = 2, 5, 4
 
@@ -60,6 +61,25 @@ def test_every_product_is_told_by_its_module_and_by_what_it_multiplies(fused: bo
     assert macs_of(counter, "proj", Product.LAYER) == passes * PROJECTION_MACS
     assert macs_of(counter, "", Product.SCORES) == passes * 2 * SCORE_MACS
     assert len(counter.macs) == 3
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_selective_scan_counts_in_its_module_forward_and_backward(recompute: bool) -> None:
+    class Scans(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mixer = MambaMixer(C)
+            self.last = nn.Linear(C, C)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = checkpoint(self.mixer, x, use_reentrant=False) if recompute else self.mixer(x)
+            return self.last(x)
+
+    counter = watch(Scans(), (B, N, C), backward=True)
+    scan = B * N * (C // 2) * (9 * 8 + 1) // 2
+    assert macs_of(counter, "mixer", Product.SCORES) == (4 if recompute else 3) * scan
+    assert macs_of(counter, "last", Product.LAYER) == 3 * PROJECTION_MACS
+    assert not [place for place in counter.macs if place.product is Product.SCORES and place.path != "mixer"]
 
 
 def test_the_first_layer_needs_no_gradient_to_its_input() -> None:

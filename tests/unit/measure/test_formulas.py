@@ -6,7 +6,9 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from atlasbench.measure.flops import Product
-from atlasbench.measure.formulas import FORMULAS, OperatorKind, may_multiply
+from atlasbench.measure.formulas import FORMULAS, OperatorKind, may_multiply, selective_scan_flops
+from atlasbench.models.layers import selective_scan
+from atlasbench.models.layers.scan.operator import SCAN, SCAN_BACKWARD
 
 B, M, K, N = 2, 3, 5, 7
 
@@ -130,6 +132,38 @@ def test_gru_layers_count_both_matrices_at_every_step() -> None:
     steps, batch, width, hidden = 4, 2, 3, 5
     counter = watch(_OnlyOutputs(nn.GRU(width, hidden)), (steps, batch, width))
     assert counter.macs.total() == steps * batch * 3 * hidden * (width + hidden)
+
+
+# (B, I, L), S and groups
+SCANS = [(2, 6, 17, 4, 0), (2, 6, 17, 4, 2), (1, 3, 5, 1, 0), (1, 768, 9216, 8, 0)]
+
+
+@pytest.mark.parametrize(("batch", "channels", "length", "states", "groups"), SCANS)
+@pytest.mark.parametrize("skip", [True, False])
+def test_selective_scans_count_nine_flops_a_state_and_one_a_skip(
+    batch: int, channels: int, length: int, states: int, groups: int, skip: bool
+) -> None:
+    def scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, *D: Tensor) -> Tensor:
+        return selective_scan(u, delta, A, B, C, *D)
+
+    weights = (batch, groups, states, length) if groups else (batch, states, length)
+    shapes = [(batch, channels, length)] * 2 + [(channels, states), weights, weights] + [(channels,)] * skip
+    flops = 9 * batch * length * channels * states + batch * length * channels * skip
+    assert selective_scan_flops((batch, channels, length), states, skip=skip) == flops
+    forward = watch(scan, *shapes)
+    assert forward.macs.total() == (flops + 1) // 2
+    assert {place.product for place in forward.macs} == {Product.SCORES}
+    training = watch(scan, *shapes, backward=True)
+    assert training.macs.total() == 3 * forward.macs.total()
+    assert not forward.uncounted | training.uncounted
+
+
+def test_table_threes_scan_has_the_flops_it_is_known_for() -> None:
+    assert selective_scan_flops((1, 9216, 384), 8, skip=True) == 258_342_912
+
+
+def test_both_operators_of_the_scan_are_one_kind() -> None:
+    assert FORMULAS[SCAN].kind is FORMULAS[SCAN_BACKWARD].kind is OperatorKind.SCAN
 
 
 class _OnlyOutputs(nn.Module):

@@ -19,6 +19,7 @@ from atlasbench.measure import observe
 from atlasbench.measure.cpu_device import CpuDevice
 from atlasbench.measure.observe import measure_workload, quiet_collector, use_threads
 from atlasbench.models.built import BuiltModel
+from atlasbench.models.layers import selective_scan
 
 BRIEF = Protocol(
     warmup_window=2, warmup_min_s=0, min_samples=20, min_time_s=0, give_up_s=0.01, half_width=1.0, warmup_max_s=5
@@ -94,6 +95,25 @@ def test_a_workload_gives_times_memory_kernels_and_phases(mode: Mode) -> None:
     assert found.kernels["attention"] in ("flash", "math")
     assert phases == ["setup", "build", "warmup", "timing", "memory"] == list(found.phases_s)
     assert found.counts is None
+
+
+class Scans(Tiny):
+    """Runs a selective scan before it gives logits."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        u = images.flatten(2)
+        weights = u[:, :2]
+        return super().forward(selective_scan(u, u, -torch.ones(3, 2), weights, weights).view_as(images))
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_selective_scan_without_its_fast_kernel_is_noted(mode: Mode) -> None:
+    note = "selective scan: PyTorch (mamba-ssm's kernel needs CUDA)"
+    found = measure(Scans(), mode=mode)
+    assert found.status is Status.OK, found.message
+    assert found.kernels["scan"] == "pytorch"
+    assert found.notes.count(note) == 1
+    assert not [text for text in measure(Tiny(), mode=mode).notes if "scan" in text]
 
 
 def test_peak_memory_holds_parameters_and_input() -> None:

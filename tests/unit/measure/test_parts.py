@@ -21,6 +21,7 @@ from atlasbench.core.scales import (
 )
 from atlasbench.measure.flops import Place, Product
 from atlasbench.measure.parts import find_parts
+from atlasbench.models.layers import selective_scan
 
 CLASSES = 1000
 
@@ -380,6 +381,20 @@ def test_what_an_attention_multiplies_itself_is_told_by_what_it_is(product: Prod
     model = nn.ModuleDict({"attn": Attends()})
     parts = find_parts(model, [Place("attn", Product.SCORES)])
     assert parts.of_place(Place("attn", product)) == part
+
+
+@pytest.mark.parametrize("name", ["attn", "mlp", "mixer", "pos_embed"])
+def test_a_selective_scan_is_attention_whatever_its_module_is_called(name: str) -> None:
+    class Scans(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            u = x.transpose(1, 2)  # (B, 4, 16)
+            return selective_scan(u, u, -torch.ones(4, 2), u[:, :2], u[:, 2:]).transpose(1, 2)
+
+    counts, rows, notes = count_module(lambda: one_block(name, Scans()))
+    scan = 9 * 16 * 4 * 2 // 2
+    assert {row.part: row.macs for row in rows if row.path == name} == {"attention": scan}
+    assert counts.flops_by_part["attention"] == 2 * scan
+    assert not notes
 
 
 def test_attention_that_pools_for_the_classifier_belongs_to_the_head() -> None:

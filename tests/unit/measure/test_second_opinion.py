@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from counting import watch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -10,9 +11,12 @@ from atlasbench.core.plan import SecondOpinion
 from atlasbench.core.resolution import Resolution
 from atlasbench.core.workload import Dtype, Mode, Workload
 from atlasbench.measure.second_opinion import count_with_fvcore, second_opinion
+from atlasbench.models.layers import selective_scan
 from atlasbench.registry import MODELS
 
-QUICK, SLOW = ["atlas_ti", "vit_ti", "convnext_t", "davit_t", "swin_t"], ["swinv2_t", "gcvit_t", "maxvit_t"]
+QUICK = ["atlas_ti", "vit_ti", "convnext_t", "davit_t", "swin_t", "window_vit_s", "longvit_s", "mambavision_t"]
+SLOW = ["swinv2_t", "gcvit_t", "maxvit_t", "fastervit_0"]
+BLOCKS = [name for name in MODELS if name.startswith("block:")]
 
 
 def ask(name: str, **fields: object) -> SecondOpinion:
@@ -27,7 +31,13 @@ def test_both_counters_agree_on_every_built_in_family(name: str) -> None:
 
 
 def test_every_built_in_family_is_among_them() -> None:
-    assert {entry.family for entry in MODELS.values()} <= {name.partition("_")[0] for name in [*QUICK, *SLOW]}
+    assert {entry.family for entry in MODELS.values()} == {MODELS[name].family for name in [*QUICK, *SLOW, *BLOCKS]}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_both_counters_agree_on_every_block(name: str) -> None:
+    options = {"embed_dim": 24, "num_heads": 3, "depth": 2, "window_size": 8}
+    assert ask(name, options=options).agrees
 
 
 @pytest.mark.parametrize("drop", ["2-10", pytest.param("6-6", marks=pytest.mark.slow), "none"])
@@ -73,6 +83,21 @@ def test_what_fvcore_misses_is_added_and_what_it_adds_is_left_out() -> None:
     matmul, einsum = 4 * tokens * 4, 4 * 4 * 2
     expected = convolution + attention + batched + matmul + einsum
     assert count_with_fvcore(Everything(), torch.zeros(1, 3, 2, 2)) == expected
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_both_counters_agree_on_a_selective_scan(skip: bool) -> None:
+    class Scans(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            u = image.flatten(2)  # (B, 3, L)
+            A, D = -torch.ones(3, 5), torch.ones(3) if skip else None
+            weights = torch.ones(1, 5, u.shape[-1])
+            return selective_scan(u, u, A, weights, weights, D).mean(-1)
+
+    positions = 3 * 5 * 7
+    expected = (positions * (9 * 5 + skip) + 1) // 2
+    assert count_with_fvcore(Scans(), torch.zeros(1, 3, 5, 7)) == expected
+    assert watch(Scans(), (1, 3, 5, 7)).macs.total() == expected
 
 
 def test_a_model_is_left_in_the_mode_it_was_in(caplog: pytest.LogCaptureFixture) -> None:

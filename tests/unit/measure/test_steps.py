@@ -11,8 +11,9 @@ from atlasbench.core.errors import UnsupportedError
 from atlasbench.core.resolution import Resolution
 from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Mode, Workload
 from atlasbench.measure.cpu_device import CpuDevice
-from atlasbench.measure.kernels import SCAN_MARK, name_kernels, watch_operators
+from atlasbench.measure.kernels import name_kernels, watch_operators
 from atlasbench.measure.steps import Step, describe_output, prepare_step
+from atlasbench.models.layers import selective_scan
 
 
 class Watched(nn.Module):
@@ -259,13 +260,27 @@ def test_under_a_compiler_attention_that_was_not_seen_is_unknown() -> None:
     assert name_kernels(seen, compiled=True)["attention"] == "efficient"
 
 
-def test_a_scan_that_marks_itself_is_named() -> None:
-    def scan() -> None:
-        with torch.profiler.record_function(f"{SCAN_MARK}reference"):
-            torch.zeros(3).cumsum(0)
+@pytest.mark.parametrize("profiler", ["profiler_legacy", None])
+@pytest.mark.parametrize("training", [False, True])
+def test_our_selective_scan_is_named(training: bool, profiler: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if profiler is None:
+        monkeypatch.delattr(torch.autograd, "profiler_legacy")
+    u = torch.ones(1, 4, 5, requires_grad=training)
+    weights = torch.ones(1, 2, 5)
+    operators = watch_operators(lambda: selective_scan(u, u, -torch.ones(4, 2), weights, weights))
+    assert name_kernels(operators, compiled=False)["scan"] == "pytorch"
 
-    assert name_kernels(watch_operators(scan), compiled=False)["scan"] == "reference"
-    assert name_kernels({"SelectiveScanFn"}, compiled=False)["scan"] == "mamba_ssm"
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_selective_scan_of_mamba_ssm_is_known_by_its_autograd_function(training: bool) -> None:
+    class SelectiveScanFn(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, u):
+            return u.cumsum(0)
+
+    u = torch.ones(3, requires_grad=training)
+    operators = watch_operators(lambda: SelectiveScanFn.apply(u))
+    assert name_kernels(operators, compiled=False)["scan"] == "mamba_ssm"
 
 
 @pytest.mark.parametrize("profiler", ["profiler_legacy", None])
@@ -286,3 +301,30 @@ def test_a_compiled_step_computes_what_the_plain_one_does() -> None:
         step()
         outputs.append(step.output)
     torch.testing.assert_close(outputs[0], outputs[1])
+
+
+# Models whose input is no image
+
+
+class OnTokens(nn.Module):
+    """Takes a map of 8 channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 5)
+        self.shapes: list[torch.Size] = []
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        self.shapes.append(tokens.shape)
+        return self.layer(tokens.mean((2, 3)))
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_model_that_takes_tokens_is_given_as_many_as_it_names(mode: Mode) -> None:
+    model = OnTokens()
+    step = prepare_step(model, workload_of(mode=mode), CpuDevice(), input_shape=(8, 4, 6))
+    step()
+    assert model.shapes == [(2, 8, 4, 6)]
+    weights = 4 * (8 * 5 + 5)
+    states = 2 * weights + 2 * 4 + 2 * 8 if mode is Mode.TRAIN else 0
+    assert step.resident_bytes == weights + states + 4 * 2 * 8 * 4 * 6
