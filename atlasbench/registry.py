@@ -133,9 +133,9 @@ def _fastervits() -> dict[str, ModelEntry]:
             depths=depths,
             num_heads=heads,
             drop_path_rate=rate,
-            **deep,
+            **others,
         )
-        for index, (dim, in_dim, depths, heads, rate, deep) in enumerate(variants)
+        for index, (dim, in_dim, depths, heads, rate, others) in enumerate(variants)
     }
     for side, window in ((224, 14), (384, 24), (512, 32), (768, 48)):
         entries[f"fastervit_4_21k_{side}"] = _fastervit(
@@ -187,10 +187,10 @@ def _mambavisions() -> dict[str, ModelEntry]:
         arguments = {"num_heads": narrow, "drop_path_rate": 0.2, "window_size": (8, 8, 14, 7), **variant}
         windows = "windows {} and {}".format(*arguments["window_size"][2:])
         entries[f"mambavision_{short}"] = _mambavision(windows, mixing=_IN_WINDOWS, **arguments)
-    for short in variants:
-        arguments = dict(entries[f"mambavision_{short}"].arguments)
-        if "window_size" in variants[short]:
+    for short, variant in variants.items():
+        if "window_size" in variant:
             continue  # the same weights' shapes as another name: the windows were the difference
+        arguments = dict(entries[f"mambavision_{short}"].arguments)
         entries[f"mambavision_{short}_global"] = replace(
             _mambavision("windows as large as the map", mixing="global, scanned", **arguments),
             arguments=MappingProxyType({**arguments, "global_window": True}),

@@ -3,10 +3,10 @@
     python benchmarks/selective_scan.py
     python benchmarks/selective_scan.py --shape 1x384x4096 --rounds 15 --threads 1
 
-The loop is `scan_reference.py`: time first, unbound, one fused operator a step. Both get the same float32 tensors on
-the CPU, laid out as (B, I, L); 8 states. A shape is batch x channels x length. A round times several calls of each and
-takes their median. A ratio is the loop's time over ours, the median of all rounds with an interval of at least 95 % for
-it; the backward pass alone is the difference of two times of one round.
+The loop is `selective_scan_reference`: time first, unbound, one fused operator a step. Both get the same float32
+tensors on the CPU, laid out as (B, I, L); 8 states. A shape is batch x channels x length. A round times several calls
+of each and takes their median. A ratio is the loop's time over ours, the median of all rounds with an interval of at
+least 95 % for it; the backward pass alone is the difference of two times of one round.
 """
 
 from __future__ import annotations

@@ -33,8 +33,3 @@ def build_frame(records: Sequence[Record]) -> pd.DataFrame:
         frame[name] = frame[name].astype("float64")
     frame["converged"] = frame["converged"].astype("boolean")
     return frame
-
-
-def newest_records(records: Sequence[Record]) -> list[Record]:
-    """The newest record of every workload and environment, in order of first appearance."""
-    return list({record.key: record for record in records}.values())

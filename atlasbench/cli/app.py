@@ -12,10 +12,10 @@ from typer.core import TyperGroup
 from atlasbench.cli.env import env
 from atlasbench.cli.models import models
 from atlasbench.cli.options import ListCommand
+from atlasbench.cli.output import INTERRUPTED
 from atlasbench.cli.profile import profile
 from atlasbench.core.errors import AtlasBenchError
 
-INTERRUPTED = 130
 BAD_USAGE = 2
 
 
@@ -51,7 +51,7 @@ def _one_line_errors(ctx: Any) -> Iterator[None]:
         if describe is None:
             raise
         command = " ".join(filter(None, (ctx.command_path, ctx.invoked_subcommand)))
-        _say_error(f"{describe().rstrip('.')}. See `{command} --help`.")
+        _say_error(f"{describe().removesuffix('.')}. See `{command} --help`.")
         raise typer.Exit(BAD_USAGE) from error
 
 

@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
-from enum import Enum
+from functools import partial
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from typer.core import TyperCommand
@@ -16,9 +17,9 @@ from atlasbench.core.errors import AtlasBenchError, InvalidOptionError, InvalidW
 from atlasbench.core.protocol import QUICK, Protocol
 from atlasbench.core.resolution import Resolution, parse_resolution
 from atlasbench.core.scales import format_scale_drop, parse_scale_drop
+from atlasbench.core.words import Word, read_word
 
 Value = TypeVar("Value")
-Word = TypeVar("Word", bound=Enum)
 
 
 class ListCommand(TyperCommand):
@@ -27,7 +28,13 @@ class ListCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Write every further value of a list option with its own flag, as the parser wants it."""
         lists = {name for item in self.params if getattr(item, "multiple", False) for name in item.opts}
-        return super().parse_args(ctx, list(spread_values(args, lists)))
+        spread = list(spread_values(args, lists))
+        try:
+            return super().parse_args(ctx, list(spread))
+        except Exception as error:
+            if type(error).__name__ == "MissingParameter":  # a class that Typer does not export
+                error.message = _name_swallowed_model(spread, lists)  # type: ignore[attr-defined]
+            raise
 
 
 def spread_values(arguments: Sequence[str], list_options: set[str]) -> Iterator[str]:
@@ -46,6 +53,14 @@ def spread_values(arguments: Sequence[str], list_options: set[str]) -> Iterator[
             yield current
         yield argument
         has_value = True
+
+
+def _name_swallowed_model(arguments: Sequence[str], list_options: set[str]) -> str:
+    """A hint at the model that a list option took for a value of its own, as in `--res 1024 vit_b`."""
+    for option, value in pairwise(arguments):
+        if option in list_options and _looks_like_model(value):
+            return _put_first(value, option)
+    return ""
 
 
 def read_resolutions(values: Sequence[str]) -> list[Resolution]:
@@ -87,15 +102,7 @@ def read_words(option: str, values: Sequence[str], kind: type[Word]) -> list[Wor
     Raises:
         InvalidWorkloadError: If one is not a member; names them all.
     """
-
-    def parse(value: str) -> Word:
-        try:
-            return kind(value)
-        except ValueError:
-            words = ", ".join(item.value for item in kind)
-            raise InvalidWorkloadError(f"{value!r} is not one of {words}.") from None
-
-    return _read_each(option, values, parse, words=[item.value for item in kind])
+    return _read_each(option, values, partial(read_word, kind), words=[word.value for word in kind])
 
 
 def _read_each(
@@ -113,12 +120,20 @@ def _read(option: str, value: str, parse: Callable[[str], Value], words: Sequenc
 
 def _hint(option: str, value: str, words: Sequence[str] = ()) -> str:
     """What was likely meant: one of the words, or a model, as in `--res 1024 vit_b`."""
-    from atlasbench.registry import MODELS
-
     if close := get_close_matches(value, words, n=1, cutoff=0.8):
         return f" Did you mean {close[0]!r}?"
-    is_model = value in MODELS or ":" in value or ("_" in value and value[0].isalpha() and value.islower())
-    return f" Models come first: atlasbench profile {value} {option} ..." if is_model else ""
+    return f" {_put_first(value, option)}" if _looks_like_model(value) else ""
+
+
+def _looks_like_model(value: str) -> bool:
+    from atlasbench.registry import MODELS
+
+    is_name = "_" in value and value[0].isalpha() and value.islower()
+    return "=" not in value and (value in MODELS or ":" in value or is_name)
+
+
+def _put_first(model: str, option: str) -> str:
+    return f"Models come first: atlasbench profile {model} {option} ..."
 
 
 def read_settings(option: str, values: Sequence[str]) -> dict[str, Any]:

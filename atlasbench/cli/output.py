@@ -1,4 +1,4 @@
-"""Where tables and progress go: tables to stdout, everything else to stderr."""
+"""What commands say and how: tables to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from atlasbench.core.errors import InvalidOptionError
 if TYPE_CHECKING:
     from atlasbench.report.layout import TextTable
 
+INTERRUPTED = 130  # exit code after Ctrl-C
 FORMATS = ("table", "json", "csv", "markdown")
 _PIPED_WIDTH = 80  # columns of a table that goes to a file
 

@@ -45,7 +45,7 @@ def profile(
     ] = None,
     num_classes: Annotated[
         int | None,
-        typer.Option("--num-classes", help="Outputs; else 100 for atlas*, 1000 for timm models.", min=0),
+        typer.Option("--num-classes", help="Outputs; each model's own default otherwise.", min=0),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder that keeps the records.")] = Path("results"),
     no_save: Annotated[bool, typer.Option("--no-save", help="Keep no records.")] = False,
@@ -83,12 +83,13 @@ def profile(
 
     Every combination of the lists is one workload. Records go to results/, a file for each run.
     """
-    from atlasbench.api import open_sweep, with_num_classes
+    from atlasbench.api import with_num_classes
     from atlasbench.cli import options
     from atlasbench.cli.output import check_format
     from atlasbench.cli.sweeping import show_modules, show_plans, show_sweep
     from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Mode
     from atlasbench.sweep.grid import SweepRequest
+    from atlasbench.sweep.opening import open_sweep
 
     check_format(output_format)
     request = SweepRequest(

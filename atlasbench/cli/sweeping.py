@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import typer
 
-from atlasbench.api import Sweep
-from atlasbench.cli.output import page_width, say, show_rows, show_table
+from atlasbench.cli.output import INTERRUPTED, page_width, say, show_rows, show_table
 from atlasbench.cli.progress import SweepProgress
 from atlasbench.core.errors import NothingMeasuredError
 from atlasbench.core.plan import Plan
@@ -16,9 +15,8 @@ from atlasbench.core.record import Measurement, Record, Status
 from atlasbench.core.units import format_duration
 from atlasbench.core.workload import Workload
 from atlasbench.store.jsonl import describe_unreadable
+from atlasbench.sweep.opening import Sweep
 from atlasbench.sweep.run import counted, make_record
-
-_INTERRUPTED = 130
 
 
 def show_sweep(sweep: Sweep, output_format: str) -> None:
@@ -40,9 +38,9 @@ def show_sweep(sweep: Sweep, output_format: str) -> None:
         except KeyboardInterrupt:
             progress.stop()
             _show_records(records, output_format)
-            kept = f", kept in {sweep.out}; --resume goes on" if sweep.out is not None else ""
+            kept = f", kept in {sweep.out}; --resume goes on" if records and sweep.out is not None else ""
             say(f"interrupted: {len(records)} of {len(sweep.workloads)} workloads done{kept}")
-            raise typer.Exit(_INTERRUPTED) from None
+            raise typer.Exit(INTERRUPTED) from None
     _show_records(records, output_format)
     new = [record for record in records if _is_new(record, sweep)]
     if new and sweep.out is not None:

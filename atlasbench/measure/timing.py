@@ -26,33 +26,6 @@ _CALIBRATIONS = 3  # rounds in which the number of calls per sample may still gr
 _MARGIN = 1.1  # over the least time of a sample, for steps that get faster yet
 
 
-def measure_timing(
-    step: Callable[[], object],
-    device: Device,
-    protocol: Protocol,
-    on_phase: Callable[[str], None] = lambda phase: None,
-    *,
-    first_call_compiles: bool = False,
-) -> Timing:
-    """Time a step from its first call on.
-
-    Args:
-        step: What is timed; never called before.
-        device: Where it runs.
-        protocol: When to stop.
-        on_phase: Told `warmup` and `timing` as they begin.
-        first_call_compiles: Whether the first call says nothing about how long the others take.
-    """
-    sampler = Sampler(step, device, protocol, first_call_compiles=first_call_compiles)
-    on_phase("warmup")
-    sampler.first_call()
-    sampler.warm_up()
-    on_phase("timing")
-    while not sampler.is_finished:
-        sampler.sample()
-    return sampler.timing()
-
-
 class Sampler:
     """Times one step, a chunk of samples at a time, so that several can take turns.
 

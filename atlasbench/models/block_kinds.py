@@ -72,6 +72,7 @@ def _plan_window_vit(options: BlockOptions, grid: Grid) -> BlockPlan:
 def _plan_shifted_window(options: BlockOptions, grid: Grid) -> BlockPlan:
     k = options.window_size
     rule = "after the norm, padded keys are not masked (Swin's rule for detection)"
+    shift = "never shifted: one covers the map" if max(grid) <= k else "shifted by half in every second block"
 
     def make_block(index: int) -> nn.Module:
         mixer = ShiftedWindowAttention(options.embed_dim, options.num_heads, k, shifted=index % 2 == 1)
@@ -80,7 +81,7 @@ def _plan_shifted_window(options: BlockOptions, grid: Grid) -> BlockPlan:
     return BlockPlan(
         make_block=make_block,
         run=block_runs.run_on_map,
-        notes=(f"{_windows(k, grid)}, shifted by half in every second block", *_padding(grid, k, rule)),
+        notes=(f"{_windows(k, grid)}, {shift}", *_padding(grid, k, rule)),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from atlasbench.core.errors import InvalidOptionError, InvalidWorkloadError
 from atlasbench.core.resolution import Resolution
 from atlasbench.core.scales import Grid
-from atlasbench.models.option_values import check_numbers, check_whole_numbers, read_whole_numbers
+from atlasbench.models.option_values import check_mlp_ratio, check_whole_numbers, read_whole_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class BlockOptions:
             ct_size=self.ct_size,
         )
         check_whole_numbers(scan_window=self.scan_window)
-        check_numbers(above=0, mlp_ratio=self.mlp_ratio)
+        check_mlp_ratio(self.embed_dim, self.mlp_ratio)
         lengths = read_whole_numbers("segment_length", self.segment_length, at_least=1)
         ratios = read_whole_numbers("dilated_ratio", self.dilated_ratio, at_least=1)
         if len(lengths) != len(ratios):
@@ -70,6 +70,6 @@ def map_grid(resolution: Resolution, patch_size: int) -> Grid:
     if resolution.height % patch_size or resolution.width % patch_size:
         raise InvalidWorkloadError(
             f"{resolution} px is no whole number of {patch_size} px patches: give multiples of {patch_size}, "
-            f"or another patch."
+            "or another patch."
         )
     return resolution.height // patch_size, resolution.width // patch_size

@@ -110,19 +110,23 @@ def build_blocks(
     grid = map_grid(resolution, patch_size)
     plan = KINDS[kind].plan(options, grid)
     tokens = f"{grid[0]}x{grid[1]} tokens (patch {patch_size})"
-    blocks = f"{depth} block{'' if depth == 1 else 's'} of {embed_dim} channels, MLP ratio {mlp_ratio:g}"
+    blocks = f"{_count(depth, 'block')} of {embed_dim} channels, MLP ratio {mlp_ratio:g}"
     given = {**vars(options), "num_classes": num_classes}
     return BuiltModel(
         model=BlockStack(plan, depth, embed_dim),
         notes=(
             f"{blocks}, on a map of {tokens}; no patch embedding, no classifier",
-            *([f"{num_heads} heads"] if "num_heads" in used else []),
+            *([_count(num_heads, "head")] if "num_heads" in used else []),
             *plan.notes,
             *_name_unused(f"block:{kind}", given, used),
         ),
         input_shape=(embed_dim, *grid),
         unused=frozenset(given) - used,
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _name_unused(name: str, given: Mapping[str, Any], used: frozenset[str]) -> list[str]:

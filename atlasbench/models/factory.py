@@ -43,7 +43,8 @@ def create_model(
         **options: Further arguments of the architecture.
 
     Returns:
-        A module from images (B, 3, H, W) to logits (B, num_classes), in training mode as torch modules start.
+        A module from images (B, 3, H, W) to logits (B, num_classes), in training mode as torch modules start; `block:*`
+        take maps of tokens (B, embed_dim, H, W) instead, and give their mean (B, embed_dim).
 
     Raises:
         UnknownModelError: If no backbone has this name.
@@ -53,7 +54,8 @@ def create_model(
     image_size = options.pop("img_size", None) if has_image_size_alias(name) else None
     if image_size is not None and resolution is not None:
         raise InvalidOptionError("`img_size` means the same as `resolution`: give one of them.")
-    size = parse_resolution(resolution or image_size or DEFAULT_RESOLUTION)
+    asked = image_size if resolution is None else resolution
+    size = DEFAULT_RESOLUTION if asked is None else parse_resolution(asked)
     if num_classes is not None:
         options["num_classes"] = num_classes
     if scale_drop is not None and not isinstance(scale_drop, str):

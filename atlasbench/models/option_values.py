@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeVar
 
-from atlasbench.core.compat import StrEnum
 from atlasbench.core.errors import InvalidOptionError
-
-Word = TypeVar("Word", bound=StrEnum)
+from atlasbench.core.words import Word
 
 
 def read_word(kind: type[Word], option: str, word: str) -> Word:
@@ -21,8 +18,7 @@ def read_word(kind: type[Word], option: str, word: str) -> Word:
     try:
         return kind(word)
     except ValueError:
-        words = ", ".join(kind)
-        raise InvalidOptionError(f"{option} must be one of {words}, got {word!r}.") from None
+        raise InvalidOptionError(f"{option} must be one of {', '.join(kind)}, got {word!r}.") from None
 
 
 def check_whole_numbers(*, at_least: int = 0, **values: object) -> None:
@@ -33,7 +29,7 @@ def check_whole_numbers(*, at_least: int = 0, **values: object) -> None:
     """
     for option, value in values.items():
         if not _is_whole(value, at_least):
-            limit = f" of at least {at_least}" if at_least else ""
+            limit = f" of at least {at_least}" if at_least or isinstance(value, int) else ""
             raise InvalidOptionError(f"{option} must be a whole number{limit}, got {value!r}.")
 
 

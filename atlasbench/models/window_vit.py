@@ -23,7 +23,7 @@ from atlasbench.models.layers.window_attention import (
     lay_out_windows,
     mask_padding,
 )
-from atlasbench.models.option_values import check_heads, check_numbers, check_whole_numbers
+from atlasbench.models.option_values import check_heads, check_mlp_ratio, check_numbers, check_whole_numbers
 
 
 class PatchConv(nn.Conv2d):
@@ -143,7 +143,7 @@ def build_window_vit(
     check_whole_numbers(num_classes=num_classes)
     check_whole_numbers(at_least=1, depth=depth, patch_size=patch_size, window_size=window_size, in_chans=in_chans)
     check_heads(embed_dim, num_heads)
-    check_numbers(above=0, mlp_ratio=mlp_ratio)
+    check_mlp_ratio(embed_dim, mlp_ratio)
     check_numbers(at_least=0, below=1, drop_path_rate=drop_path_rate)
     if min(resolution.height, resolution.width) < patch_size:
         raise InvalidWorkloadError(

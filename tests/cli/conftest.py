@@ -12,6 +12,7 @@ from running import Ended, Run
 from atlasbench import api
 from atlasbench.cli.app import app
 from atlasbench.measure.session import Session
+from atlasbench.sweep import opening
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,8 @@ def run(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(api, "Session", Shared)
+    for module in (api, opening):
+        monkeypatch.setattr(module, "Session", Shared)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
 

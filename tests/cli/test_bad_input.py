@@ -58,6 +58,12 @@ ON_META = "--device meta --no-save"
         ("models zzzzzzzzzz", "Unknown model 'zzzzzzzzzz'."),
         ("env --device cuda:99", "cuda:99 is not there"),
         ("profile", "Missing argument 'models'. See `atlasbench profile --help`."),
+        (
+            "profile --res 1024 atlas_s",
+            "Missing argument 'models'. Models come first: atlasbench profile atlas_s --res ... See `",
+        ),
+        ("profile --set window_size=8 vit_b", "Models come first: atlasbench profile vit_b --set ... See"),
+        ("profile --set window_size=8", "Missing argument 'models'. See `atlasbench profile --help`."),
         ("profile atlas_s --nonsense", "No such option: --nonsense"),
         ("--nonsense", "No such option: --nonsense. See `atlasbench --help`."),
         ("nonsense", "No such command 'nonsense'. See `atlasbench --help`."),

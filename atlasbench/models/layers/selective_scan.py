@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from atlasbench.models.layers.scan.layout import plan_blocks
 from atlasbench.models.layers.scan.mamba import find_mamba_scan, has_mamba_scan, run_mamba_scan
@@ -28,7 +29,7 @@ def selective_scan(
     With d = softplus(delta + delta_bias), per channel and state: s_t = exp(d_t A) s_(t-1) + d_t B_t u_t from s = 0, and
     y_t = C_t . s_t + D u_t. The kernel is mamba-ssm's on CUDA tensors where it is installed, and PyTorch everywhere
     else; the state is float32 (float64 if any input is, which mamba-ssm does not do). Differentiable once, in every
-    input; memory does not grow with L * S.
+    input, by a backward pass. For that pass PyTorch keeps one state of every block of steps, at most L / 16 of the L.
 
     Args:
         u: (B, I, L), inputs.
@@ -44,12 +45,14 @@ def selective_scan(
         (B, I, L), in u's dtype.
 
     Raises:
-        ValueError: If shapes do not fit each other, or a tensor is not real floating point.
+        ValueError: If shapes do not fit each other, a tensor is empty, not real floating point or on another device.
+        NotImplementedError: If a tangent is carried forward, which would be lost.
 
     Source: Mamba (arXiv:2312.00752), algorithm 2.
     """
     B, C = (x.unsqueeze(1) if x.dim() == 3 else x for x in (B, C))
     _check(u, delta, A, B, C, D, delta_bias)
+    _refuse_tangents(u, delta, A, B, C, D, delta_bias)
     tensors = [x for x in (u, delta, A, B, C, D, delta_bias) if x is not None]
     if scan_backend(u.device.type) == "mamba_ssm" and not any(x.dtype == torch.float64 for x in tensors):
         fused: Tensor = run_mamba_scan(u, delta, A, B, C, D, delta_bias, delta_softplus)
@@ -103,8 +106,13 @@ def _check(
         raise ValueError(f"{channels} channels cannot be split into {groups} groups.")
     weights = (batch, groups, A.shape[1], length)
     expected = (
-        *(("u", u, tuple(u.shape)), ("delta", delta, tuple(u.shape)), ("A", A, (channels, A.shape[1]))),
-        *(("B", B, weights), ("C", C, weights), ("D", D, (channels,)), ("delta_bias", delta_bias, (channels,))),
+        ("u", u, (batch, channels, length)),
+        ("delta", delta, (batch, channels, length)),
+        ("A", A, (channels, A.shape[1])),
+        ("B", B, weights),
+        ("C", C, weights),
+        ("D", D, (channels,)),
+        ("delta_bias", delta_bias, (channels,)),
     )
     for name, tensor, shape in expected:
         if tensor is None:
@@ -113,3 +121,13 @@ def _check(
             raise ValueError(f"{name} of this selective scan must be {shape}, got {tuple(tensor.shape)}.")
         if not tensor.is_floating_point():
             raise ValueError(f"{name} of a selective scan must be real floating point, got {tensor.dtype}.")
+        if tensor.device != u.device:
+            raise ValueError(f"{name} of this selective scan must be on {u.device}, as u is, got {tensor.device}.")
+
+
+def _refuse_tangents(*tensors: Tensor | None) -> None:
+    """Operators of one's own drop what forward-mode differentiation carries along, without a word."""
+    if torch.compiler.is_compiling():
+        return
+    if any(tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
+        raise NotImplementedError("A selective scan has a backward pass only: use reverse-mode differentiation.")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 from hand_made import failed, make_counts, make_measurement, make_record
 
-from atlasbench.analysis.frame import build_frame, newest_records
+from atlasbench.analysis.frame import build_frame
 from atlasbench.core.columns import COLUMNS
 from atlasbench.core.record import Status
 
@@ -30,9 +30,3 @@ def test_counts_beyond_64_bits_stay_exact() -> None:
 
     assert frame["flops"].tolist() == [2**70]
     assert frame["macs"].tolist() == [2**69]
-
-
-def test_the_newest_record_of_a_workload_is_shown() -> None:
-    old, other, new = make_record(run_id="1"), make_record("vit_s"), make_record(run_id="2")
-
-    assert newest_records([old, other, new]) == [new, other]

@@ -14,8 +14,8 @@ from atlasbench.measure.second_opinion import count_with_fvcore, second_opinion
 from atlasbench.models.layers import selective_scan
 from atlasbench.registry import MODELS
 
-QUICK = ["atlas_ti", "vit_ti", "convnext_t", "davit_t", "swin_t", "window_vit_s", "longvit_s", "mambavision_t"]
-SLOW = ["swinv2_t", "gcvit_t", "maxvit_t", "fastervit_0"]
+QUICK = ["atlas_ti", "vit_ti", "convnext_t", "davit_t", "swin_t", "window_vit_s", "mambavision_t"]
+SLOW = ["longvit_s", "swinv2_t", "gcvit_t", "maxvit_t", "fastervit_0"]
 BLOCKS = [name for name in MODELS if name.startswith("block:")]
 
 

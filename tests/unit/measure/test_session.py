@@ -315,11 +315,11 @@ def test_profile_takes_one_value_or_several_and_names_what_is_wrong(monkeypatch:
     assert (seen[0].models, seen[0].scale_drops, seen[0].batch_sizes) == (("a",), ("2-10",), (2,))
     assert seen[1].options == {"num_classes": 7}
     for wrong, message in (
-        ({"modes": "dream"}, "'dream' is no mode: write one of infer, train."),
-        ({"dtypes": ["int8"]}, "'int8' is no dtype"),
+        ({"modes": "dream"}, "modes: 'dream' is not one of infer, train."),
+        ({"dtypes": ["int8"]}, "dtypes: 'int8' is not one of auto, float32"),
         ({"resolutions": "big"}, "'big' is not a resolution"),
         ({"num_classes": -1}, "must be 0 or more, got -1"),
-        ({"attention_backend": "best"}, "'best' is no attention backend"),
+        ({"attention_backend": "best"}, "attention_backend: 'best' is not one of auto, math"),
     ):
         with pytest.raises(atlasbench.api.InvalidWorkloadError, match=message):  # type: ignore[attr-defined]
             atlasbench.profile("a", **wrong)  # type: ignore[arg-type]

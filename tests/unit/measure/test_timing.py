@@ -10,7 +10,7 @@ from fake_device import FakeDevice, FakeStep
 from atlasbench.core.errors import InvalidWorkloadError
 from atlasbench.core.protocol import QUICK, Protocol
 from atlasbench.core.record import Timing
-from atlasbench.measure.timing import Sampler, measure_timing
+from atlasbench.measure.timing import Sampler
 from atlasbench.measure.warmup import WarmUp
 
 PROTOCOL = Protocol()
@@ -33,7 +33,12 @@ def measure(
 ) -> Timing:
     device = device or FakeDevice()
     step = FakeStep(device, durations_s)
-    return measure_timing(step, device, protocol, first_call_compiles=first_call_compiles)
+    sampler = Sampler(step, device, protocol, first_call_compiles=first_call_compiles)
+    sampler.first_call()
+    sampler.warm_up()
+    while not sampler.is_finished:
+        sampler.sample()
+    return sampler.timing()
 
 
 def alternating(low: float, high: float, run: int) -> Iterator[float]:
@@ -280,12 +285,6 @@ def test_throttling_is_flagged_and_explained_and_nothing_is_discarded() -> None:
     assert set(timing.clocks_mhz) == {1410}
     chunks = len(timing.clocks_mhz)
     assert sampler.notes == (f"clocks held down (power cap) in {chunks} of {chunks} chunks of samples",)
-
-
-def test_phases_are_announced_in_order() -> None:
-    device, phases = FakeDevice(), []
-    measure_timing(FakeStep(device, forever(0.1)), device, PROTOCOL, phases.append)
-    assert phases == ["warmup", "timing"]
 
 
 # Taking turns

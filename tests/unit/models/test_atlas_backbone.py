@@ -267,7 +267,7 @@ def test_blocks_of_every_stage_follow_from_the_options(
         ({"num_heads": 0}, InvalidOptionError, "num_heads must divide embed_dim"),
         ({"num_heads": "2"}, InvalidOptionError, "num_heads must be a whole number, got '2'"),
         ({"window_size": 4.0}, InvalidOptionError, "window_size must be a whole number, got 4.0"),
-        ({"num_classes": -1}, InvalidOptionError, "num_classes must be a whole number, got -1"),
+        ({"num_classes": -1}, InvalidOptionError, "num_classes must be a whole number of at least 0, got -1"),
         ({"embed_dim": 18}, InvalidOptionError, "embed_dim must be a multiple of 4"),
         ({"patch_size": 32}, InvalidOptionError, "patch_size must be 4, 8 or 16, got 32"),
         ({"patch_size": 0}, InvalidOptionError, "patch_size must be 4, 8 or 16, got 0"),

@@ -53,7 +53,7 @@ def notes_of(kind: str, size: tuple[int, int] = (384, 384), **options: Any) -> t
 
 
 def test_every_kind_has_an_entry_and_every_entry_a_kind() -> None:
-    assert {name for name, entry in MODELS.items() if entry.family == "block"} == {f"block:{kind}" for kind in KINDS}
+    assert {name for name, entry in MODELS.items() if entry.family == "blocks"} == {f"block:{kind}" for kind in KINDS}
 
 
 # What goes in and comes out
@@ -67,9 +67,9 @@ def test_a_map_of_tokens_becomes_the_mean_of_what_the_blocks_make_of_them(kind: 
     model, x = built.model, token_map(built)
     assert isinstance(model, BlockStack)
     tokens = model.forward_features(x)
-    scales = 1.25 if kind == "msa" and size == (32, 32) else None  # 8 x 8 and 4 x 4
-    if kind != "msa" or scales:
-        assert tokens.shape == (2, int(built.input_shape[1] * built.input_shape[2] * (scales or 1)), 24)
+    count = x.shape[2] * x.shape[3]
+    coarser = {(32, 32): 4 * 4, (36, 20): 5 * 3 + 3 * 2}[size] if kind == "msa" else 0
+    assert tokens.shape == (2, count + coarser, 24)
     torch.testing.assert_close(model(x), tokens.mean(1))
     assert model(x).shape == (2, 24)
 
@@ -302,9 +302,17 @@ def test_a_record_says_every_setting_that_matters_also_the_defaults(kind: str, n
             {"window_size": 128},
             "windows of 96x96 tokens (all of an axis where window_size 128 is more) that never exchange anything",
         ),
+        (
+            "shifted_window",
+            {"window_size": 96},
+            "windows of 96x96 tokens, never shifted: one covers the map",
+        ),
+        ("vit", {"num_heads": 1}, "1 head"),
     ],
 )
-def test_a_record_says_how_a_map_is_padded(kind: str, options: dict[str, Any], note: str) -> None:
+def test_a_record_says_how_windows_lie_on_a_map_and_how_it_is_padded(
+    kind: str, options: dict[str, Any], note: str
+) -> None:
     assert note in notes_of(kind, **options)
     assert note not in notes_of(kind)
 
@@ -332,13 +340,14 @@ def test_a_mixer_without_heads_takes_a_width_that_they_do_not_divide() -> None:
         ("window_vit", {"window_size": 0}, "window_size must be a whole number of at least 1, got 0"),
         ("vit", {"depth": 0}, "depth must be a whole number of at least 1, got 0"),
         ("vit", {"mlp_ratio": -1}, "mlp_ratio must be above 0, got -1"),
+        ("vit", {"mlp_ratio": 0.001}, "mlp_ratio 0.001 leaves no hidden channels of 768"),
         ("vit", {"patch_size": 0}, "patch_size must be a whole number of at least 1, got 0"),
         ("msa", {"window_size": 10}, "window_size must be a multiple of downsample_stride 8, got 10"),
         ("msa", {"downsample_stride": 1}, "downsample_stride must be at least 2, got 1"),
         ("hierarchical_attention", {"ct_size": 17}, "ct_size must be at most window_size 16, got 17"),
         ("dilated_attention", {"segment_length": [8]}, "must be equally many, got 1 and 5"),
         ("dilated_attention", {"segment_length": 8}, "segment_length must be a list of whole numbers of at least 1"),
-        ("mambavision_mixer", {"scan_window": -1}, "scan_window must be a whole number, got -1"),
+        ("mambavision_mixer", {"scan_window": -1}, "scan_window must be a whole number of at least 0, got -1"),
     ],
 )
 def test_values_that_no_block_has_are_refused(kind: str, options: dict[str, Any], message: str) -> None:

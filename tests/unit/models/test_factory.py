@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import atlasbench
-from atlasbench.core.errors import InvalidOptionError, UnknownModelError
+from atlasbench.core.errors import InvalidOptionError, InvalidWorkloadError, UnknownModelError
 from atlasbench.core.resolution import Resolution
 from atlasbench.models.factory import build_model
 
@@ -131,3 +131,9 @@ def test_a_users_file_that_does_not_give_a_model_is_refused(tmp_path: Path, targ
     path.write_text(USER_FILE)
     with pytest.raises(InvalidOptionError, match=message):
         build_model(target.format(path), resolution=Resolution(32, 32), options={})
+
+
+@pytest.mark.parametrize("word", ["resolution", "img_size"])
+def test_a_resolution_of_nothing_is_refused_and_not_taken_for_the_default(word: str) -> None:
+    with pytest.raises(InvalidWorkloadError, match="at least 1 pixel"):
+        atlasbench.create_model("atlas_ti", **{word: 0})

@@ -335,7 +335,7 @@ def test_without_carriers_one_model_runs_every_size() -> None:
         ({"dim": 8.5}, "dim must be a whole number of at least 1, got 8.5."),
         ({"in_dim": 0}, "in_dim must be a whole number of at least 1, got 0."),
         ({"in_chans": 0}, "in_chans must be a whole number of at least 1, got 0."),
-        ({"num_classes": -1}, "num_classes must be a whole number, got -1."),
+        ({"num_classes": -1}, "num_classes must be a whole number of at least 0, got -1."),
         ({"mlp_ratio": 0}, "mlp_ratio must be above 0, got 0."),
         ({"drop_path_rate": 1.0}, "drop_path_rate must be at least 0 and below 1, got 1.0."),
         ({"layer_scale": "1e-5"}, "layer_scale must be a number, got '1e-5'."),

@@ -205,7 +205,7 @@ def test_it_compiles_as_one_graph(height: int, width: int) -> None:
         ({"patch_size": 0}, "patch_size must be a whole number of at least 1, got 0."),
         ({"depth": 0}, "depth must be a whole number of at least 1, got 0."),
         ({"in_chans": 0}, "in_chans must be a whole number of at least 1, got 0."),
-        ({"num_classes": -1}, "num_classes must be a whole number, got -1."),
+        ({"num_classes": -1}, "num_classes must be a whole number of at least 0, got -1."),
         ({"mlp_ratio": 0}, "mlp_ratio must be above 0, got 0."),
         ({"mlp_ratio": 0.01}, "mlp_ratio 0.01 leaves no hidden channels of 24."),
         ({"mlp_ratio": float("inf")}, "mlp_ratio must be a number, got inf."),

@@ -294,7 +294,7 @@ def test_the_classifier_can_be_replaced_or_left_out() -> None:
         ({"dim": 0}, "dim must be a whole number of at least 1, got 0."),
         ({"in_dim": "8"}, "in_dim must be a whole number of at least 1, got '8'."),
         ({"in_chans": 0}, "in_chans must be a whole number of at least 1, got 0."),
-        ({"num_classes": -1}, "num_classes must be a whole number, got -1."),
+        ({"num_classes": -1}, "num_classes must be a whole number of at least 0, got -1."),
         ({"mlp_ratio": 0}, "mlp_ratio must be above 0, got 0."),
         ({"drop_path_rate": 1.0}, "drop_path_rate must be at least 0 and below 1, got 1.0."),
         ({"mlp_ratio": 0.01}, "mlp_ratio 0.01 leaves no hidden channels of 32."),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 
 from atlasbench.models.layers import selective_scan as scan_package_name
 from atlasbench.models.layers.scan import block as scan_block
@@ -199,6 +200,23 @@ def test_a_second_derivative_is_refused() -> None:
         grad.sum().backward()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_forward_mode_is_refused_where_torch_would_lose_the_tangent(name: str) -> None:
+    inputs = dict(zip(NAMES, make_inputs(1, 4, 9), strict=True))
+
+    def scan(x: Tensor) -> Tensor:
+        return selective_scan(**{**inputs, name: x})
+
+    x = inputs[name]
+    with pytest.raises(NotImplementedError, match="use reverse-mode differentiation"):
+        torch.func.jvp(scan, (x,), (x,))
+    with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="use reverse-mode differentiation"):
+        scan(forward_ad.make_dual(x, x))
+    with forward_ad.dual_level():
+        assert torch.equal(scan(x), selective_scan(**inputs))
+
+
 # As an operator
 
 
@@ -214,8 +232,7 @@ def test_shapes_are_enough_at_any_length(device: str) -> None:
     assert [x.grad.shape for x in (*long, *weights)] == [x.shape for x in (*long, *weights)]
 
 
-def test_memory_for_the_backward_pass_does_not_grow_with_states() -> None:
-    """What is saved beside the inputs is one state a block: its size follows the inputs', not length times states."""
+def test_few_of_all_states_are_kept_for_the_backward_pass_and_none_without_one() -> None:
     kept = {}
     for states in (8, 64):
         u, delta = (torch.empty(1, 4096, 384, device="meta") for _ in range(2))
@@ -362,6 +379,11 @@ def test_mamba_ssm_runs_cuda_alone_and_gets_the_dtypes_that_it_takes(monkeypatch
         ("D", torch.zeros(1), r"D of this selective scan must be \(12,\)"),
         ("A", torch.zeros(12, 8, dtype=torch.complex64), "A of a selective scan must be real floating point"),
         ("u", torch.zeros(2, 12, 0), "at least one of everything"),
+        (
+            "delta",
+            torch.zeros(2, 12, 37, device="meta"),
+            "delta of this selective scan must be on cpu, as u is, got meta",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(name: str, value: Tensor, message: str) -> None:

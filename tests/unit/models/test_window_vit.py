@@ -189,6 +189,7 @@ def test_it_offers_what_timm_models_offer() -> None:
         ({"patch_size": 2.5}, "patch_size must be a whole number of at least 1, got 2.5"),
         ({"depth": 0}, "depth must be a whole number of at least 1, got 0"),
         ({"mlp_ratio": 0}, "mlp_ratio must be above 0, got 0"),
+        ({"mlp_ratio": 0.001}, "mlp_ratio 0.001 leaves no hidden channels of 384"),
         ({"drop_path_rate": 1}, "drop_path_rate must be at least 0 and below 1, got 1"),
     ],
 )

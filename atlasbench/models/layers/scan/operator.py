@@ -106,7 +106,7 @@ def selective_scan_backward_operator(
 
 
 @selective_scan_operator.register_fake
-def _(
+def _scan_shapes(
     u: Tensor,
     delta: Tensor,
     A: Tensor,
@@ -127,7 +127,7 @@ def _(
 
 
 @selective_scan_backward_operator.register_fake
-def _(
+def _gradient_shapes(
     grad_y: Tensor,
     u: Tensor,
     delta: Tensor,
