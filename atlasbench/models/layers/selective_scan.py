@@ -29,7 +29,8 @@ def selective_scan(
     With d = softplus(delta + delta_bias), per channel and state: s_t = exp(d_t A) s_(t-1) + d_t B_t u_t from s = 0, and
     y_t = C_t . s_t + D u_t. The kernel is mamba-ssm's on CUDA tensors where it is installed, and PyTorch everywhere
     else; the state is float32 (float64 if any input is, which mamba-ssm does not do). Differentiable once, in every
-    input, by a backward pass. For that pass PyTorch keeps one state of every block of steps, at most L / 16 of the L.
+    input, by a backward pass. For that pass PyTorch keeps one state of every block of steps: at most half as many
+    values as u has, however many states.
 
     Args:
         u: (B, I, L), inputs.
@@ -57,7 +58,7 @@ def selective_scan(
     if scan_backend(u.device.type) == "mamba_ssm" and not any(x.dtype == torch.float64 for x in tensors):
         fused: Tensor = run_mamba_scan(u, delta, A, B, C, D, delta_bias, delta_softplus)
         return fused
-    plan = plan_blocks(u.shape[0], A.numel(), u.device.type)  # here, so that compiled graphs know it
+    plan = plan_blocks(u.shape[0], *A.shape, u.device.type)  # here, so that compiled graphs know it
     needs_gradients = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
     y: Tensor = selective_scan_operator(
         u.transpose(1, 2),

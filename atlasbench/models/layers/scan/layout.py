@@ -20,7 +20,7 @@ _STEP_VALUES = 2**13  # of one step, from several batch entries: with fewer, cal
 # On a GPU launching is what costs, so that blocks are as large as memory allows: 64 MiB a tensor.
 _GPU_BLOCK_VALUES = 2**24
 _GPU_STEP_VALUES = 2**18
-_LEAST_STEPS = 16  # one state is kept for each block: this bounds what they add up to
+_LEAST_STEPS_PER_STATE = 2  # one state is kept for each block: together at most half as many values as u has
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +45,21 @@ def runs_by_halves(device_type: str) -> bool:
     return device_type == "cuda"
 
 
-def plan_blocks(batch: int, values: int, device_type: str) -> BlockPlan:
+def plan_blocks(batch: int, channels: int, states: int, device_type: str) -> BlockPlan:
     """Choose the size of blocks.
 
     Args:
         batch: B.
-        values: Of one step of one batch entry, I * S.
+        channels: I.
+        states: S.
         device_type: Where the scan runs.
     """
     budget, of_step = (
         (_GPU_BLOCK_VALUES, _GPU_STEP_VALUES) if runs_by_halves(device_type) else (_BLOCK_VALUES, _STEP_VALUES)
     )
+    values = channels * states
     rows = min(batch, max(1, of_step // values))
-    return BlockPlan(rows=rows, steps=max(_LEAST_STEPS, budget // (rows * values)))
+    return BlockPlan(rows=rows, steps=max(_LEAST_STEPS_PER_STATE * states, budget // (rows * values)))
 
 
 @dataclass(frozen=True, slots=True)
