@@ -58,7 +58,7 @@ def selective_scan(
     if scan_backend(u.device.type) == "mamba_ssm" and not any(x.dtype == torch.float64 for x in tensors):
         fused: Tensor = run_mamba_scan(u, delta, A, B, C, D, delta_bias, delta_softplus)
         return fused
-    plan = plan_blocks(u.shape[0], *A.shape, u.device.type)  # here, so that compiled graphs know it
+    plan = plan_blocks(u.shape[0], A.shape[0], A.shape[1], u.device.type)  # here, so that compiled graphs know it
     needs_gradients = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
     y: Tensor = selective_scan_operator(
         u.transpose(1, 2),
