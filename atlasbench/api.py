@@ -112,6 +112,8 @@ def with_num_classes(options: Mapping[str, Any], num_classes: int | None) -> dic
         return dict(options)
     if num_classes < 0:
         raise InvalidWorkloadError(f"The number of classes must be 0 or more, got {num_classes}.")
+    if options.get("num_classes", num_classes) != num_classes:
+        raise InvalidWorkloadError(f"The number of classes is given twice: {options['num_classes']} and {num_classes}.")
     return {**options, "num_classes": num_classes}
 
 

@@ -127,7 +127,7 @@ def _fastervits() -> dict[str, ModelEntry]:
     ]
     entries = {
         f"fastervit_{index}": _fastervit(
-            f"{4 * dim} and {8 * dim} channels last",
+            f"{dim} to {8 * dim} channels",
             dim=dim,
             in_dim=in_dim,
             depths=depths,
@@ -253,7 +253,7 @@ def _blocks() -> dict[str, ModelEntry]:
         _block("shifted_window", "Swin's (arXiv:2103.14030)", _WINDOWS),
         _block("hierarchical_attention", "FasterViT's (arXiv:2306.06189)", _CARRIERS),
         _block("dilated_attention", "LongViT's (arXiv:2307.02486)", _SEGMENTS),
-        _block("mambavision_mixer", "MambaVision's (arXiv:2407.08083)", "global, scanned"),
+        _block("mambavision_mixer", "MambaVision's (arXiv:2407.08083)", "all that follow"),
     )
     return {f"{BLOCK_PREFIX}{entry.arguments['kind']}": entry for entry in entries}
 

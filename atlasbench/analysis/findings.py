@@ -48,11 +48,12 @@ def suggest_command(records: Sequence[Record]) -> str:
     models = list(dict.fromkeys(record.workload.model for record in counted))
     size = f"--res {largest.resolution}"
     if len(models) > 1:
-        return _profile(models, f"{size} --batch 1 8 --dry-run")
+        return _profile(models, f"{size}{_shared([record.workload for record in counted])} --batch 1 8 --dry-run")
     if largest.device_type == "meta":
         return _profile(models, f"{size}{_settings(largest)} --device meta --by-module")
     other = "atlas_s" if models == ["vit_b"] else "vit_b"
-    return _profile([*models, other], f"{size} --device meta")
+    shared = "" if largest.settings else _shared([record.workload for record in counted])
+    return _profile([*models, other], f"{size}{shared} --device meta")
 
 
 def _rivals(records: Sequence[Record]) -> Iterator[list[Record]]:
@@ -156,6 +157,20 @@ def _largest_part(record: Record) -> str:
 
 def _profile(models: Sequence[str], tail: str) -> str:
     return f"atlasbench profile {' '.join(map(shlex.quote, models))} {tail}"
+
+
+def _shared(workloads: Sequence[Workload]) -> str:
+    """Modes and dtypes beside the defaults, as flags, and the options where all workloads have the same."""
+    settings = {_settings(workload) for workload in workloads}
+    modes = list(dict.fromkeys(workload.mode.value for workload in workloads))
+    dtypes = list(dict.fromkeys(workload.dtype.value for workload in workloads))
+    return "".join(
+        (
+            *(settings if len(settings) == 1 else ()),
+            f" --mode {' '.join(modes)}" if modes != ["infer"] else "",
+            f" --dtype {' '.join(dtypes)}" if dtypes != ["float32"] else "",
+        )
+    )
 
 
 def _settings(workload: Workload) -> str:

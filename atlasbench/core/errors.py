@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import takewhile
+
+_LOOKED_AT = 12  # similar names, of which three are suggested
 
 
 class AtlasBenchError(Exception):
@@ -16,7 +19,7 @@ class UnknownModelError(AtlasBenchError):
     """No backbone is known under this name."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        close = difflib.get_close_matches(name, dict.fromkeys(known), n=3)
+        close = _names_like(name, known)
         hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See `atlasbench models`."
         if name.endswith(".py"):
             hint = f"To load a file, name the function that builds the model: {name}:build_model."
@@ -63,3 +66,27 @@ class NothingMeasuredError(AtlasBenchError):
     """Every workload ended oom, unsupported, in error or timed out."""
 
     exit_code = 3
+
+
+def _names_like(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three known names, the closest first; how words are joined and written does not count."""
+    by_letters: dict[str, str] = {}
+    for other in known:
+        by_letters.setdefault(_letters(other), other)
+    letters = _letters(name)
+    close = difflib.get_close_matches(letters, by_letters, n=_LOOKED_AT)
+    # What begins alike is meant more often; then what is written alike.
+    close.sort(key=lambda other: (-_shared_start(letters, other), -_likeness(name, by_letters[other])))
+    return [by_letters[other] for other in close[:3]]
+
+
+def _shared_start(first: str, second: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+
+
+def _likeness(first: str, second: str) -> float:
+    return difflib.SequenceMatcher(None, first, second).ratio()
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())

@@ -12,6 +12,7 @@ from atlasbench.core.errors import InvalidWorkloadError
 from atlasbench.core.resolution import Resolution
 
 SOURCE_OPTION = "source_sha256"  # in the options of a user's own model: which version of the file it was
+_IMPLIED = frozenset({SOURCE_OPTION, "timm_name", "img_size", "dynamic_img_size", "dynamic_img_pad", "strict_img_size"})
 BLOCK_PREFIX = "block:"  # a stack of blocks on a map of tokens, in place of a whole backbone
 
 
@@ -108,10 +109,8 @@ class Workload:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """Options as `KEY=VALUE`; none for timm models, whose options follow from the name and the resolution."""
-        if "timm_name" in self.options:
-            return ()
-        return tuple(f"{key}={canonical_json(value)}" for key, value in self.options.items() if key != SOURCE_OPTION)
+        """Options as `KEY=VALUE`, without those that follow from the model's name or file and the resolution."""
+        return tuple(f"{key}={canonical_json(value)}" for key, value in self.options.items() if key not in _IMPLIED)
 
     @property
     def label(self) -> str:

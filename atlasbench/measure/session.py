@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from atlasbench.core.errors import AtlasBenchError, InstallationError, UnsupportedError
+from atlasbench.core.errors import AtlasBenchError, InstallationError, InvalidWorkloadError, UnsupportedError
 from atlasbench.core.plan import Plan, SecondOpinion
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.record import Environment, Measurement, Status
@@ -164,7 +164,7 @@ class Session:
 def _ended_by(error: Exception, doing: str = "") -> Measurement:
     """How a workload ended whose planning or measuring raised this."""
     status, hint = Status.ERROR, ""
-    if isinstance(error, UnsupportedError):
+    if isinstance(error, (UnsupportedError, InvalidWorkloadError)):
         status, doing = Status.UNSUPPORTED, ""
     elif isinstance(error, AtlasBenchError):
         doing = ""  # written for the user already

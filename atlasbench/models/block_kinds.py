@@ -72,7 +72,9 @@ def _plan_window_vit(options: BlockOptions, grid: Grid) -> BlockPlan:
 def _plan_shifted_window(options: BlockOptions, grid: Grid) -> BlockPlan:
     k = options.window_size
     rule = "after the norm, padded keys are not masked (Swin's rule for detection)"
-    shift = "never shifted: one covers the map" if max(grid) <= k else "shifted by half in every second block"
+    shift = "shifted by half in every second block"
+    if max(grid) <= k or options.depth == 1:
+        shift = f"never shifted: {'one covers the map' if max(grid) <= k else 'every second block would be'}"
 
     def make_block(index: int) -> nn.Module:
         mixer = ShiftedWindowAttention(options.embed_dim, options.num_heads, k, shifted=index % 2 == 1)
@@ -141,10 +143,10 @@ def _plan_dilated_attention(options: BlockOptions, grid: Grid) -> BlockPlan:
 def _plan_mambavision_mixer(options: BlockOptions, grid: Grid) -> BlockPlan:
     k = options.scan_window
     run: Run = block_runs.run_on_sequence
-    notes = [f"one scan over all {grid[0] * grid[1]} tokens, row by row; mixers alone, no attention"]
+    notes = [f"one scan over all {grid[0] * grid[1]} tokens, row by row: a token reaches those after it; no attention"]
     if k:
         run = partial(block_runs.run_in_full_windows, window_size=k)
-        notes = [f"scans inside {_windows(k)}, row by row; mixers alone, no attention"]
+        notes = [f"scans inside {_windows(k)}, row by row: a token reaches those after it; no attention"]
         rows, columns = (-(-side // k) * k for side in grid)
         if (rows, columns) != grid:
             notes.append(f"{_size(grid)} tokens padded to {_size((rows, columns))}, not masked (MambaVision's rule)")

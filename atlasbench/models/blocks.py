@@ -134,4 +134,4 @@ def _name_unused(name: str, given: Mapping[str, Any], used: frozenset[str]) -> l
     parameters = inspect.signature(build_blocks).parameters
     changed = [option for option, value in given.items() if value != parameters[option].default]
     unused = [option for option in changed if option not in used]
-    return [f"{', '.join(unused)} {'is' if len(unused) == 1 else 'are'} not used by {name}"] if unused else []
+    return [f"not used by {name}: {', '.join(unused)}"] if unused else []

@@ -94,6 +94,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     Raises:
         CheckpointError: If there is no such file, it is damaged, or it needs code to be read.
     """
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder: name a checkpoint file in it.")
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint file {path}.")
     if path.stat().st_size == 0:

@@ -62,7 +62,9 @@ def choose_segments(
         lengths = PUBLISHED_SEGMENTS.get(resolution.height, OTHER_SEGMENTS) if is_square else OTHER_SEGMENTS
     if len(lengths) != len(ratios):
         hint = "" if segment_length is not None else "; give segment_length"
-        raise InvalidOptionError(f"{len(lengths)} segment lengths need as many ratios, got {len(ratios)}{hint}.")
+        raise InvalidOptionError(
+            f"segment_length and dilated_ratio must be equally many, got {len(lengths)} and {len(ratios)}{hint}."
+        )
     return lengths
 
 
@@ -88,7 +90,7 @@ def describe_rule(rule: SegmentRule, resolution: Resolution) -> str:
     if rule is SegmentRule.BY_TOKENS:
         return "by the number of tokens (ours)"
     is_listed = resolution.height == resolution.width and resolution.height in PUBLISHED_SEGMENTS
-    return f"published for {resolution} px" if is_listed else "published for every size without its own"
+    return f"published for {resolution} px" if is_listed else "published for sizes without segments of their own"
 
 
 def count_isolated_groups(tokens: int, lengths: Sequence[int]) -> int:

@@ -30,7 +30,7 @@ def build_model_list(rows: Sequence[Mapping[str, Any]], resolution: str) -> Text
             Column(title="Mixing reaches", cells=[row["mixing"] for row in rows], is_text=True),
             Column(title="What", cells=[row["what"] for row in rows], is_text=True),
         ],
-        footnotes=[f"Params: counted, for an image of {resolution} px; the tables of some models grow with the image."],
+        footnotes=[f"Params: counted, for an image of {resolution} px; some models have more for a larger one."],
         headings=headings,
     )
 

@@ -139,7 +139,10 @@ def _number_of_scales(model: str, resolution: Resolution, options: Mapping[str, 
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InvalidOptionError(f"{name} is a whole number of at least 1, got {value!r}.")
-    return len(token_grids(resolution, **given))
+    try:
+        return len(token_grids(resolution, **given))
+    except InvalidWorkloadError as error:
+        raise InvalidWorkloadError(f"{model}: {error}") from None
 
 
 def _default_drop(num_scales: int, options: Mapping[str, Any]) -> str:

@@ -133,8 +133,7 @@ def open_sweep(
     with Session(threads=threads, force=force) as session:
         device, dtypes = session.choose_device(request.device, tuple(dtype.value for dtype in request.dtypes))
         workloads = tuple(expand_request(replace(request, device=device, dtypes=tuple(map(Dtype, dtypes)))))
-        for workload in _one_of_each_model(workloads):
-            session.check_model(workload)
+        _check_models(workloads, session)
         yield Sweep(
             workloads=workloads,
             environment=session.probe_environment(device),
@@ -145,6 +144,26 @@ def open_sweep(
             finished=finished_records(earlier, protocol or Protocol(), force=force),
             unreadable=unreadable,
         )
+
+
+def _check_models(workloads: Sequence[Workload], session: Session) -> None:
+    """Refuse names and options that are wrong; and a size, if it is the only one and wrong for every model.
+
+    Raises:
+        AtlasBenchError: For the first of them.
+    """
+    wrong = [_check_size(workload, session) for workload in _one_of_each_model(workloads)]
+    if wrong[0] is not None and all(wrong) and len({workload.resolution for workload in workloads}) == 1:
+        raise wrong[0]
+
+
+def _check_size(workload: Workload, session: Session) -> InvalidWorkloadError | None:
+    """What is wrong with the size for this model, if anything is; other mistakes are raised."""
+    try:
+        session.check_model(workload)
+    except InvalidWorkloadError as error:
+        return InvalidWorkloadError(f"{workload.model}: {error}")
+    return None
 
 
 def _one_of_each_model(workloads: Sequence[Workload]) -> Iterable[Workload]:

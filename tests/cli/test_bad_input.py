@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,21 @@ def test_without_a_command_the_help_is_shown(run: Run) -> None:
 
     assert "profile" in ended.out
     assert ended.code == 0
+
+
+def test_a_size_too_small_for_one_model_does_not_end_the_sweep_of_the_others(run: Run) -> None:
+    ended = run("profile longvit_s vit_ti --res 15 --device meta --no-save --format json")
+    assert ended.code == 0
+    assert [row["status"] for row in json.loads(ended.out)] == ["unsupported", "ok"]
+
+
+def test_a_size_too_small_for_every_model_is_refused_and_says_for_which(run: Run) -> None:
+    ended = run("profile longvit_s window_vit_s --res 15 --device meta --no-save")
+    assert ended.code == 2
+    assert ended.err.splitlines()[-1].startswith("error: longvit_s: 15 px is smaller than one patch")
+
+
+def test_two_numbers_of_classes_are_refused(run: Run) -> None:
+    ended = run("profile longvit_s --res 64 --device meta --no-save --set num_classes=10 --num-classes 20")
+    assert ended.code == 2
+    assert "given twice: 10 and 20" in ended.err

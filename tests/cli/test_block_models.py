@@ -32,7 +32,7 @@ def test_one_command_compares_every_kind_in_a_table_of_80_columns(run: Run) -> N
         assert f"block:{kind}" in ended.out
     words = " ".join(ended.out.split())
     assert "1 block of 24 channels, MLP ratio 4, on a map of 16x16 tokens (patch 4)" in words
-    assert "block:vit: window_size is not used by block:vit" in words
+    assert "block:vit: not used by block:vit: window_size" in words
 
 
 @pytest.mark.parametrize("mode", ["infer", "train"])
@@ -73,7 +73,7 @@ def test_classes_are_dropped_where_there_is_no_classifier(run: Run) -> None:
     ended = run(f"profile block:vit vit_ti --res 64 --num-classes 7 {ON_META} --format json")
     block, whole = rows_of(ended.out)
     assert json.loads(block["options"]) == {}
-    assert "num_classes is not used by block:vit" in block["note"]
+    assert "not used by block:vit: num_classes" in block["note"]
     assert json.loads(whole["options"])["num_classes"] == 7
 
 

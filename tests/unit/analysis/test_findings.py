@@ -174,3 +174,19 @@ def test_the_next_command_is_read_by_the_command_line(models: tuple[str, ...], d
     assert context.params["models"][: len(models)] == list(models)
     assert context.params["resolutions"] == ["64"]
     assert list(spread_values(words, {"--batch"}))
+
+
+def test_the_next_command_keeps_what_all_rows_share() -> None:
+    shared: dict[str, object] = {"mode": Mode.TRAIN, "dtype": Dtype.BFLOAT16, "options": {"window_size": 8}}
+    records = [counted("block:msa", 384, 100, **shared), counted("block:vit", 384, 400, **shared)]
+
+    assert suggest_command(records) == (
+        "atlasbench profile block:msa block:vit --res 384 --set window_size=8 --mode train --dtype bfloat16 "
+        "--batch 1 8 --dry-run"
+    )
+
+
+def test_options_that_only_some_rows_have_are_not_asked_of_all() -> None:
+    records = [counted("block:msa", 384, 100, options={"window_size": 8}), counted("vit_b", 384, 400)]
+
+    assert "--set" not in suggest_command(records)

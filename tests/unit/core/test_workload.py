@@ -67,3 +67,9 @@ def test_an_unknown_model_comes_with_what_was_likely_meant(name: str, hint: str)
 def test_bad_input_ends_with_2_and_nothing_measured_with_3() -> None:
     assert AtlasBenchError.exit_code == UnknownModelError.exit_code == 2
     assert NothingMeasuredError.exit_code == 3
+
+
+def test_settings_are_the_options_that_a_user_may_have_typed() -> None:
+    options = {"timm_name": "vit_base_patch16_224", "dynamic_img_size": True, "patch_size": 8, "depths": [1, 2]}
+    workload = Workload(model="vit_b", resolution=Resolution(384, 384), options=options)
+    assert workload.settings == ("patch_size=8", "depths=[1,2]")

@@ -263,7 +263,10 @@ def test_scales_are_pooled_from_the_map() -> None:
                 "9 groups of 1024 tokens that never exchange anything",
             ],
         ),
-        ("mambavision_mixer", ["one scan over all 9216 tokens, row by row; mixers alone, no attention"]),
+        (
+            "mambavision_mixer",
+            ["one scan over all 9216 tokens, row by row: a token reaches those after it; no attention"],
+        ),
     ],
 )
 def test_a_record_says_every_setting_that_matters_also_the_defaults(kind: str, notes: list[str]) -> None:
@@ -295,7 +298,7 @@ def test_a_record_says_every_setting_that_matters_also_the_defaults(kind: str, n
         (
             "mambavision_mixer",
             {"scan_window": 14},
-            "scans inside windows of 14x14 tokens, row by row; mixers alone, no attention",
+            "scans inside windows of 14x14 tokens, row by row: a token reaches those after it; no attention",
         ),
         (
             "window_vit",
@@ -320,7 +323,7 @@ def test_a_record_says_how_windows_lie_on_a_map_and_how_it_is_padded(
 def test_what_a_kind_does_not_use_is_dropped_and_said_so() -> None:
     options = {"window_size": 8, "num_classes": 100, "patch_size": 8}
     built = build_without_data(lambda: build_model("block:vit", resolution=Resolution(64, 64), options=options))
-    assert built.notes[-1] == "window_size, num_classes are not used by block:vit"
+    assert built.notes[-1] == "not used by block:vit: window_size, num_classes"
     assert built.options == {"patch_size": 8}
     one = build_without_data(
         lambda: build_model("block:window_vit", resolution=Resolution(64, 64), options={**options, "num_classes": 0})

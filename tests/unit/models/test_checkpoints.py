@@ -191,7 +191,7 @@ def test_a_model_without_storage_is_refused() -> None:
 def test_a_missing_file_a_folder_and_an_empty_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="There is no checkpoint file"):
         load_checkpoint(Plain(), tmp_path / "none.pt")
-    with pytest.raises(CheckpointError, match="There is no checkpoint file"):
+    with pytest.raises(CheckpointError, match="is a folder: name a checkpoint file in it"):
         load_checkpoint(Plain(), tmp_path)
     for suffix in ("pt", "safetensors"):
         empty = tmp_path / f"empty.{suffix}"

@@ -137,3 +137,18 @@ def test_a_users_file_that_does_not_give_a_model_is_refused(tmp_path: Path, targ
 def test_a_resolution_of_nothing_is_refused_and_not_taken_for_the_default(word: str) -> None:
     with pytest.raises(InvalidWorkloadError, match="at least 1 pixel"):
         atlasbench.create_model("atlas_ti", **{word: 0})
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("faster_vit_0_224", "fastervit_0"),
+        ("faster_vit_4_21k_384", "fastervit_4_21k_384"),
+        ("mamba_vision_T", "mambavision_t"),
+        ("LongViT_small", "longvit_s"),
+        ("atlas-b", "atlas_b"),
+    ],
+)
+def test_a_papers_spelling_is_answered_with_the_name_here_first(typed: str, meant: str) -> None:
+    with pytest.raises(UnknownModelError, match=f"Did you mean '{meant}'"):
+        atlasbench.create_model(typed)

@@ -13,7 +13,8 @@ from atlasbench.models.longvit_segments import count_isolated_groups, segments_b
 RATIOS = (1, 2, 4, 8, 16)
 OTHERS = (64, 128, 256, 512, 1024)
 EVERY_SIZE = (
-    "segments of 64, 128, 256, 512, 1024 tokens at ratios 1, 2, 4, 8, 16: published for every size without its own"
+    "segments of 64, 128, 256, 512, 1024 tokens at ratios 1, 2, 4, 8, 16: "
+    + "published for sizes without segments of their own"
 )
 
 
@@ -142,8 +143,11 @@ def test_padding_rules_are_told_apart(padding: str, expected: list[str]) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"segment_length": (64, 128)}, "2 segment lengths need as many ratios, got 5."),
-        ({"dilated_ratio": (1, 2)}, "5 segment lengths need as many ratios, got 2; give segment_length."),
+        ({"segment_length": (64, 128)}, "segment_length and dilated_ratio must be equally many, got 2 and 5"),
+        (
+            {"dilated_ratio": (1, 2)},
+            "segment_length and dilated_ratio must be equally many, got 5 and 2; give segment_length.",
+        ),
         ({"segment_length": (64, 0), "dilated_ratio": (1, 2)}, "segment_length must be a list of whole numbers of at"),
         ({"dilated_ratio": 2}, "dilated_ratio must be a list of whole numbers of at least 1, got 2."),
         ({"segments": "long"}, "segments must be one of published, by_tokens, got 'long'."),

@@ -30,8 +30,8 @@ def test_a_heading_is_said_once_for_each_family() -> None:
         "swin: arXiv:2 (2021). Sizes: any.",
         "swin_t   31.0 M  windows         small",
         "",
-        "Params: counted, for an image of 1024 px; the tables of some models grow with",
-        "  the image.",
+        "Params: counted, for an image of 1024 px; some models have more for a larger",
+        "  one.",
     ]
 
 
