@@ -94,13 +94,10 @@ class Atlas(Backbone):
         out: Tensor = self.norm(torch.cat([scale.flatten(1, 2) for scale in tokens], dim=1))
         return out
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """(B, N, C) of `forward_features` to (B, num_classes) logits, or to (B, C) if `pre_logits`."""
-        x = self.fc_norm(x.mean(dim=1))
-        if pre_logits:
-            return x
-        logits: Tensor = self.head(x)
-        return logits
+    def pool(self, x: Tensor) -> Tensor:
+        """(B, N, C) of `forward_features` to (B, C): the mean, then its norm."""
+        pooled: Tensor = self.fc_norm(x.mean(dim=1))
+        return pooled
 
     @staticmethod
     def translate_official_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

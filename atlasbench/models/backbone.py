@@ -17,7 +17,7 @@ Output = TypeVar("Output")
 
 
 class Backbone(nn.Module):
-    """Images (B, in_chans, H, W) to logits (B, num_classes), by `forward_features` and `forward_head`.
+    """Images (B, in_chans, H, W) to logits (B, num_classes), by `forward_features`, `pool` and `head`.
 
     A subclass makes its layers, then calls `make_head`, and says how its layers start in `init_layer`.
 
@@ -46,6 +46,14 @@ class Backbone(nn.Module):
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """What `forward_features` gives to (B, num_classes) logits, or to (B, num_features) if `pre_logits`."""
+        x = self.pool(x)
+        if pre_logits:
+            return x
+        logits: Tensor = self.head(x)
+        return logits
+
+    def pool(self, x: Tensor) -> Tensor:
+        """What `forward_features` gives to (B, num_features), ready for the classifier."""
         raise NotImplementedError
 
     def init_layer(self, module: nn.Module) -> None:

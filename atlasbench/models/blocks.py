@@ -42,11 +42,9 @@ class BlockStack(Backbone):
         """(B, C, H, W) tokens to (B, N, C), of all scales where there are several."""
         return self._run(x.permute(0, 2, 3, 1), self.blocks, self.run_block)
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """(B, N, C) to the mean (B, C); to (B, num_classes) logits if a classifier was put in."""
-        x = x.mean(dim=1)
-        out: Tensor = x if pre_logits else self.head(x)
-        return out
+    def pool(self, x: Tensor) -> Tensor:
+        """(B, N, C) of `forward_features` to the mean (B, C)."""
+        return x.mean(dim=1)
 
 
 def build_blocks(

@@ -72,13 +72,9 @@ class FasterViT(Backbone):
         out: Tensor = self.norm(x)
         return out
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """The map of `forward_features` to (B, num_classes) logits, or to its (B, C) mean if `pre_logits`."""
-        x = x.mean(dim=(2, 3))
-        if pre_logits:
-            return x
-        logits: Tensor = self.head(x)
-        return logits
+    def pool(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) of `forward_features` to its mean (B, C)."""
+        return x.mean(dim=(2, 3))
 
     def translate_official_names(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
         """Official names to ours; see `atlasbench.models.checkpoints`."""

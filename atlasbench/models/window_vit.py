@@ -100,13 +100,10 @@ class WindowViT(Backbone):
         out: Tensor = self.norm(join_windows(windows, layout).flatten(1, 2))
         return out
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """(B, N, C) of `forward_features` to (B, num_classes) logits, or to (B, C) if `pre_logits`."""
-        x = self.fc_norm(x.mean(dim=1))
-        if pre_logits:
-            return x
-        logits: Tensor = self.head(x)
-        return logits
+    def pool(self, x: Tensor) -> Tensor:
+        """(B, N, C) of `forward_features` to (B, C): the mean, then its norm."""
+        pooled: Tensor = self.fc_norm(x.mean(dim=1))
+        return pooled
 
 
 def build_window_vit(
