@@ -31,12 +31,31 @@ def token_grids(
         InvalidWorkloadError: If a side of the image is smaller than a patch.
         InvalidOptionError: If the window is not a multiple of the stride, or the stride is below 2.
     """
+    check_image_size(resolution, patch_size)
+    first = (_ceil_div(resolution.height, patch_size), _ceil_div(resolution.width, patch_size))
+    return coarser_grids(first, window_size=window_size, downsample_stride=downsample_stride)
+
+
+def check_image_size(resolution: Resolution, patch_size: int) -> None:
+    """Refuse images smaller than a patch.
+
+    Raises:
+        InvalidWorkloadError: If a side is.
+    """
     if min(resolution.height, resolution.width) < patch_size:
         raise InvalidWorkloadError(
             f"{resolution} px is smaller than one patch: give at least {patch_size} px on each side."
         )
-    first = (_ceil_div(resolution.height, patch_size), _ceil_div(resolution.width, patch_size))
-    return coarser_grids(first, window_size=window_size, downsample_stride=downsample_stride)
+
+
+def format_grid(grid: Grid) -> str:
+    """Height and width, for a note: `64x96`."""
+    return f"{grid[0]}x{grid[1]}"
+
+
+def divide_up(grid: Grid, divisor: int) -> Grid:
+    """Both sides over the divisor, rounded up."""
+    return _ceil_div(grid[0], divisor), _ceil_div(grid[1], divisor)
 
 
 def coarser_grids(first: Grid, *, window_size: int, downsample_stride: int) -> tuple[Grid, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atlasbench.core.compat import StrEnum
-from atlasbench.core.scales import Grid, format_scale_drop, padded_grids
+from atlasbench.core.scales import Grid, format_grid, format_scale_drop, padded_grids
 from atlasbench.models.option_values import check_heads, check_numbers
 
 
@@ -93,7 +93,7 @@ def describe_choices(options: AtlasOptions, grids: Sequence[Grid], is_default_dr
         grids = _halved_grids(grids[0], len(options.depths))
     padded = padded_grids(grids, options.window_size)
     changes = [
-        f"{before[0]}x{before[1]} to {after[0]}x{after[1]}"
+        f"{format_grid(before)} to {format_grid(after)}"
         for before, after in zip(grids, padded, strict=True)
         if before != after
     ]

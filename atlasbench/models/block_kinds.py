@@ -13,7 +13,7 @@ from functools import partial
 from torch import nn
 
 from atlasbench.core.errors import InvalidOptionError, UnsupportedError
-from atlasbench.core.scales import Grid, coarser_grids, padded_grids, window_shapes
+from atlasbench.core.scales import Grid, coarser_grids, divide_up, format_grid, padded_grids, window_shapes
 from atlasbench.models import block_runs
 from atlasbench.models.block_options import BlockOptions
 from atlasbench.models.block_runs import Run
@@ -91,21 +91,21 @@ def _plan_hierarchical_attention(options: BlockOptions, grid: Grid) -> BlockPlan
     k, c = options.window_size, options.ct_size
     if c > k:
         raise InvalidOptionError(f"ct_size must be at most window_size {k}, got {c}.")
-    rows, columns = (-(-side // k) for side in grid)
+    rows, columns = divide_up(grid, k)
     if rows * columns == 1:
         raise UnsupportedError(
-            f"Hierarchical attention needs more than one window: {_size(grid)} tokens are one of {_size((k, k))}. "
+            f"Hierarchical attention needs more than one window: {format_grid(grid)} tokens are one of {format_grid((k, k))}. "
             "Give smaller windows, or more tokens."
         )
     notes = [
-        f"{_windows(k)} with {_size((c, c))} carrier tokens each, averaged from the map without the stage's depthwise "
+        f"{_windows(k)} with {format_grid((c, c))} carrier tokens each, averaged from the map without the stage's depthwise "
         "convolution; no propagation, no layer scale"
     ]
     if rows != columns:
         notes.append("unequal numbers of windows per axis: carriers without positions, order of the public code")
     padded = (rows * k, columns * k)
     if padded != grid:
-        notes.append(f"{_size(grid)} tokens padded to {_size(padded)}, not masked (FasterViT's rule)")
+        notes.append(f"{format_grid(grid)} tokens padded to {format_grid(padded)}, not masked (FasterViT's rule)")
 
     def make_block(_: int) -> nn.Module:
         return HierarchicalAttentionBlock(
@@ -149,7 +149,9 @@ def _plan_mambavision_mixer(options: BlockOptions, grid: Grid) -> BlockPlan:
         notes = [f"scans inside {_windows(k)}, row by row: a token reaches those after it; no attention"]
         rows, columns = (-(-side // k) * k for side in grid)
         if (rows, columns) != grid:
-            notes.append(f"{_size(grid)} tokens padded to {_size((rows, columns))}, not masked (MambaVision's rule)")
+            notes.append(
+                f"{format_grid(grid)} tokens padded to {format_grid((rows, columns))}, not masked (MambaVision's rule)"
+            )
 
     def make_block(_: int) -> nn.Module:
         return TransformerBlock(options.embed_dim, MambaMixer(options.embed_dim), mlp_ratio=options.mlp_ratio)
@@ -162,7 +164,7 @@ def _plan_msa(options: BlockOptions, grid: Grid) -> BlockPlan:
     grids = coarser_grids(grid, window_size=k, downsample_stride=s)
     scales = "one scale"
     if len(grids) > 1:
-        scales = f"max-pooled scales of {_list(map(_size, grids))} tokens, all of them in the mean"
+        scales = f"max-pooled scales of {_list(map(format_grid, grids))} tokens, all of them in the mean"
     padding = [note for scale in grids for note in _padding(scale, k, "padded keys are masked (ours)")]
 
     def make_block(_: int) -> nn.Module:
@@ -184,7 +186,7 @@ def _attention_block(options: BlockOptions) -> nn.Module:
 
 def _padding(grid: Grid, window_size: int, rule: str) -> tuple[str, ...]:
     (padded,) = padded_grids([grid], window_size)
-    return () if padded == grid else (f"{_size(grid)} tokens padded to {_size(padded)}, {rule}",)
+    return () if padded == grid else (f"{format_grid(grid)} tokens padded to {format_grid(padded)}, {rule}",)
 
 
 def _windows(window_size: int, grid: Grid | None = None) -> str:
@@ -192,11 +194,7 @@ def _windows(window_size: int, grid: Grid | None = None) -> str:
     sides = (window_size, window_size)
     ((rows, columns),) = window_shapes([grid or sides], window_size)
     asked = "" if (rows, columns) == sides else f" (all of an axis where window_size {window_size} is more)"
-    return f"windows of {_size((rows, columns))} tokens{asked}"
-
-
-def _size(grid: Grid) -> str:
-    return f"{grid[0]}x{grid[1]}"
+    return f"windows of {format_grid((rows, columns))} tokens{asked}"
 
 
 def _list(values: Iterable[object]) -> str:

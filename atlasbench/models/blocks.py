@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from atlasbench.core.resolution import Resolution
+from atlasbench.core.scales import format_grid
 from atlasbench.models.backbone import Backbone
 from atlasbench.models.block_kinds import KINDS, BlockPlan
 from atlasbench.models.block_options import BlockOptions, map_grid
@@ -107,7 +108,7 @@ def build_blocks(
         check_heads(embed_dim, num_heads)
     grid = map_grid(resolution, patch_size)
     plan = KINDS[kind].plan(options, grid)
-    tokens = f"{grid[0]}x{grid[1]} tokens (patch {patch_size})"
+    tokens = f"{format_grid(grid)} tokens (patch {patch_size})"
     blocks = f"{_count(depth, 'block')} of {embed_dim} channels, MLP ratio {mlp_ratio:g}"
     given = {**vars(options), "num_classes": num_classes}
     return BuiltModel(

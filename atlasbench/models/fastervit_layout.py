@@ -9,10 +9,10 @@ import math
 from dataclasses import dataclass
 
 from atlasbench.core.compat import StrEnum
-from atlasbench.core.scales import Grid
+from atlasbench.core.scales import Grid, divide_up, format_grid
 from atlasbench.models.fastervit_options import FasterViTOptions
 from atlasbench.models.hybrid_options import WINDOW_LEVELS
-from atlasbench.models.hybrid_windows import describe_padding, divide_up, format_grid, lay_out_level, level_stride
+from atlasbench.models.hybrid_windows import describe_padding, lay_out_level, level_stride
 from atlasbench.models.layers.hierarchical_attention import CarrierOrder
 from atlasbench.models.layers.scale_layout import ScaleLayout
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from atlasbench.core.scales import Grid
+from atlasbench.core.scales import Grid, divide_up, format_grid
 from atlasbench.models.layers.scale_layout import ScaleLayout
 
 _FIRST_STRIDE = 4  # of the stem; doubled after every level but the last
@@ -23,18 +23,8 @@ def lay_out_level(level: int, height: int, width: int, window: Grid | None) -> S
     return ScaleLayout(grid=grid, window=window, padded=(rows * window[0], columns * window[1]))
 
 
-def divide_up(sides: Grid, divisor: int) -> Grid:
-    """Both sides over the divisor, rounded up."""
-    return -(-sides[0] // divisor), -(-sides[1] // divisor)
-
-
 def describe_padding(layouts: Iterable[ScaleLayout], rule: str) -> list[str]:
     """A note on the maps that are padded, with the rule that is followed; none where windows fit."""
     changes = [f"{format_grid(its.grid)} to {format_grid(its.padded)}" for its in layouts if its.grid != its.padded]
     note = f"token grids padded to whole windows: {', '.join(changes)}; padding is not masked ({rule})"
     return [note] if changes else []
-
-
-def format_grid(grid: Grid) -> str:
-    """Height and width, for a note."""
-    return f"{grid[0]}x{grid[1]}"

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atlasbench.core.resolution import Resolution
+from atlasbench.core.scales import check_image_size
 from atlasbench.models.backbone import Backbone, drop_path_rates
 from atlasbench.models.built import BuiltModel
 from atlasbench.models.layers.dilated_attention import DilatedPadding
 from atlasbench.models.layers.dilated_block import DilatedBlock
 from atlasbench.models.longvit_names import translate_longvit_names
-from atlasbench.models.longvit_options import LongViTOptions, check_image_size, describe_choices
+from atlasbench.models.longvit_options import LongViTOptions, describe_choices
 from atlasbench.models.longvit_segments import SegmentRule, choose_segments
 from atlasbench.models.option_values import (
     check_heads,

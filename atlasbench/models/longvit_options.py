@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from atlasbench.core.errors import InvalidWorkloadError
 from atlasbench.core.resolution import Resolution
 from atlasbench.models.layers.dilated_attention import DilatedPadding
 from atlasbench.models.longvit_segments import SegmentRule, describe_rule, describe_segments
@@ -42,18 +41,6 @@ class LongViTOptions:
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the position table."""
         return self.resolution.height // self.patch_size, self.resolution.width // self.patch_size
-
-
-def check_image_size(resolution: Resolution, patch_size: int) -> None:
-    """Refuse images smaller than a patch.
-
-    Raises:
-        InvalidWorkloadError: If a side is.
-    """
-    if min(resolution.height, resolution.width) < patch_size:
-        raise InvalidWorkloadError(
-            f"{resolution} px is smaller than one patch: give at least {patch_size} px on each side."
-        )
 
 
 def describe_choices(options: LongViTOptions, rule: SegmentRule | None) -> tuple[str, ...]:

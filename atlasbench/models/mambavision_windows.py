@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from atlasbench.core.resolution import Resolution
+from atlasbench.core.scales import format_grid
 from atlasbench.models.hybrid_options import WINDOW_LEVELS
-from atlasbench.models.hybrid_windows import describe_padding, format_grid, lay_out_level
+from atlasbench.models.hybrid_windows import describe_padding, lay_out_level
 from atlasbench.models.layers.scale_layout import ScaleLayout
 from atlasbench.models.mambavision_options import MambaVisionOptions
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atlasbench.core.errors import InvalidWorkloadError
 from atlasbench.core.resolution import Resolution
-from atlasbench.core.scales import padded_grids
+from atlasbench.core.scales import check_image_size, divide_up, format_grid, padded_grids
 from atlasbench.models.backbone import Backbone, drop_path_rates
 from atlasbench.models.built import BuiltModel
 from atlasbench.models.layers.position import window_coordinates
@@ -142,10 +141,7 @@ def build_window_vit(
     check_heads(embed_dim, num_heads)
     check_mlp_ratio(embed_dim, mlp_ratio)
     check_numbers(at_least=0, below=1, drop_path_rate=drop_path_rate)
-    if min(resolution.height, resolution.width) < patch_size:
-        raise InvalidWorkloadError(
-            f"{resolution} px is smaller than one patch: give at least {patch_size} px on each side."
-        )
+    check_image_size(resolution, patch_size)
     model = WindowViT(
         embed_dim=embed_dim,
         depth=depth,
@@ -162,12 +158,12 @@ def build_window_vit(
 
 def _describe_padding(resolution: Resolution, patch_size: int, window_size: int) -> tuple[str, ...]:
     notes = []
-    rows, columns = -(-resolution.height // patch_size), -(-resolution.width // patch_size)
-    padded = Resolution(rows * patch_size, columns * patch_size)
+    grid = divide_up((resolution.height, resolution.width), patch_size)
+    padded = Resolution(grid[0] * patch_size, grid[1] * patch_size)
     if padded != resolution:
         notes.append(f"image padded with zeros to whole patches: {resolution} to {padded} px (ours)")
-    (after,) = padded_grids([(rows, columns)], window_size)
-    if after != (rows, columns):
-        change = f"{rows}x{columns} to {after[0]}x{after[1]}"
+    (after,) = padded_grids([grid], window_size)
+    if after != grid:
+        change = f"{format_grid(grid)} to {format_grid(after)}"
         notes.append(f"token grid padded to whole windows, padded keys masked: {change} (ours)")
     return tuple(notes)
