@@ -94,12 +94,12 @@ def _plan_hierarchical_attention(options: BlockOptions, grid: Grid) -> BlockPlan
     rows, columns = divide_up(grid, k)
     if rows * columns == 1:
         raise UnsupportedError(
-            f"Hierarchical attention needs more than one window: {format_grid(grid)} tokens are one of {format_grid((k, k))}. "
-            "Give smaller windows, or more tokens."
+            f"Hierarchical attention needs more than one window: {format_grid(grid)} tokens are one of "
+            f"{format_grid((k, k))}. Give smaller windows, or more tokens."
         )
     notes = [
-        f"{_windows(k)} with {format_grid((c, c))} carrier tokens each, averaged from the map without the stage's depthwise "
-        "convolution; no propagation, no layer scale"
+        f"{_windows(k)} with {format_grid((c, c))} carrier tokens each, averaged from the map without the stage's "
+        "depthwise convolution; no propagation, no layer scale"
     ]
     if rows != columns:
         notes.append("unequal numbers of windows per axis: carriers without positions, order of the public code")
@@ -147,7 +147,7 @@ def _plan_mambavision_mixer(options: BlockOptions, grid: Grid) -> BlockPlan:
     if k:
         run = partial(block_runs.run_in_full_windows, window_size=k)
         notes = [f"scans inside {_windows(k)}, row by row: a token reaches those after it; no attention"]
-        rows, columns = (-(-side // k) * k for side in grid)
+        rows, columns = (side * k for side in divide_up(grid, k))
         if (rows, columns) != grid:
             notes.append(
                 f"{format_grid(grid)} tokens padded to {format_grid((rows, columns))}, not masked (MambaVision's rule)"
