@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from atlasbench.core.plan import ModuleCount, Plan
-from atlasbench.core.record import Counts, Environment, Measurement, Memory, Record, Status, Timing
+from atlasbench.core.record import Counts, Environment, LayerGroup, Measurement, Memory, Record, Status, Timing
 from atlasbench.core.resolution import parse_resolution
 from atlasbench.core.workload import Workload
 
@@ -24,6 +24,8 @@ ENVIRONMENT = Environment(
     clocks={"governor": "performance"},
     git_commit="0123456789abcdef",
     git_dirty=True,
+    matmul_flops_per_s={"float32": 1.5e11},
+    copy_bytes_per_s=2.5e10,
 )
 
 
@@ -43,6 +45,7 @@ def make_counts(flops: int = 2_000_000_000, **fields: Any) -> Counts:
         "tokens": 4096,
         "uncounted": ("aten::_fft_r2c",),
         "params_by_part": {"stem": 31_126_700},
+        "layers": (LayerGroup(part="projections", tokens=4097, values=9_000_000),),
     }
     return Counts(**values | fields)
 

@@ -28,6 +28,23 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayerGroup:
+    """The layers with weights of one part of a model that run on equally many tokens, in the forward pass.
+
+    What growth laws are evaluated on: the tokens that are really computed, level by level.
+
+    Attributes:
+        part: One of `PARTS`.
+        tokens: Positions that each of these layers computes for one image, padding included.
+        values: Numbers they put out for one image: tokens times channels, summed over the layers.
+    """
+
+    part: str
+    tokens: int
+    values: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """Numbers that follow from the shapes alone: counted, or (the memory) predicted.
 
@@ -41,6 +58,7 @@ class Counts:
         tokens: Tokens of the finest token grid of one image; 0 where not known.
         uncounted: Operators that multiply but have no formula; their arithmetic is missing from `flops`.
         params_by_part: `params` split by `PARTS`.
+        layers: Layers with weights, by part and number of tokens; empty in records of schema version 1.
     """
 
     params: int
@@ -52,6 +70,7 @@ class Counts:
     tokens: int = 0
     uncounted: tuple[str, ...] = ()
     params_by_part: Mapping[str, int] = field(default_factory=dict)
+    layers: tuple[LayerGroup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +187,8 @@ class Environment:
         clocks: Clock settings where readable.
         git_commit: Commit of the project's source, if it runs from a checkout.
         git_dirty: Whether that checkout had changes; None where not known.
+        matmul_flops_per_s: FLOPs a second of a large matrix product on the device, by dtype; measured.
+        copy_bytes_per_s: Bytes read and written a second by a large copy on the device; measured.
     """
 
     machine: str
@@ -183,6 +204,8 @@ class Environment:
     clocks: Mapping[str, str] = field(default_factory=dict)
     git_commit: str = ""
     git_dirty: bool | None = None
+    matmul_flops_per_s: Mapping[str, float] = field(default_factory=dict)
+    copy_bytes_per_s: float | None = None
 
 
 # What must agree before two records count as one environment; a refusal names the field that differs.

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from atlasbench.core.errors import UnsupportedError
 from atlasbench.core.plan import ModuleCount, Plan
-from atlasbench.core.record import PARTS, Counts
+from atlasbench.core.record import PARTS, Counts, LayerGroup
 from atlasbench.core.workload import AttentionBackend, MemoryFormat, Mode, Workload
 from atlasbench.measure.dataless import NeedsDataError, build_without_data, without_data
 from atlasbench.measure.flops import FlopCounter
@@ -77,7 +77,8 @@ def count_built(built: BuiltModel, workload: Workload) -> tuple[Counts, list[Mod
     modules = _by_module(counter, params, parts, workload.batch_size)
     notes = tuple(f"{name} is not counted" for name in sorted(counter.uncounted))
     tokens = _tokens(built, counter, parts, workload.batch_size)
-    return _counts(counter, modules, workload, tokens), modules, notes
+    counts = _counts(counter, modules, tokens)
+    return replace(counts, layers=_layers(counter, parts, workload.batch_size)), modules, notes
 
 
 def _prepare(model: nn.Module, workload: Workload) -> nn.Module:
@@ -149,7 +150,7 @@ def _by_module(counter: FlopCounter, params: dict[str, int], parts: Parts, batch
     ]
 
 
-def _counts(counter: FlopCounter, modules: list[ModuleCount], workload: Workload, tokens: int) -> Counts:
+def _counts(counter: FlopCounter, modules: list[ModuleCount], tokens: int) -> Counts:
     macs_by_part: Counter[str] = Counter()
     params_by_part: Counter[str] = Counter()
     for row in modules:
@@ -175,3 +176,15 @@ def _tokens(built: BuiltModel, counter: FlopCounter, parts: Parts, batch_size: i
         return built.input_shape[1] * built.input_shape[2]
     in_batch = (count for path, count in reversed(counter.positions.items()) if path in parts.stems)
     return next(in_batch, 0) // batch_size
+
+
+def _layers(counter: FlopCounter, parts: Parts, batch_size: int) -> tuple[LayerGroup, ...]:
+    """Layers with weights by part and tokens of one image, in the order of `PARTS`, most tokens first."""
+    values: Counter[tuple[str, int]] = Counter()
+    for (place, positions), count in counter.values.items():
+        values[parts.of_place(place), positions] += count
+    ordered = sorted(values.items(), key=lambda item: (PARTS.index(item[0][0]), -item[0][1]))
+    return tuple(
+        LayerGroup(part=part, tokens=-(-positions // batch_size), values=-(-count // batch_size))
+        for (part, positions), count in ordered
+    )

@@ -61,6 +61,8 @@ class FlopCounter(TorchDispatchMode):
         storages: Live tensors and their peak.
         uncounted: Operators that multiply, or may do so, and have no formula.
         positions: By module, positions of its last layer or pooling, for the whole batch; the last to run is last.
+        values: By place and positions, numbers that layers with weights put out in the forward pass, for the whole
+            batch.
     """
 
     # Operators that take functions (flex_attention) come here too, and are named as not counted.
@@ -73,6 +75,7 @@ class FlopCounter(TorchDispatchMode):
         self.storages = LiveStorages()
         self.uncounted: set[str] = set()
         self.positions: dict[str, int] = {}
+        self.values: Counter[tuple[Place, int]] = Counter()
         self._stack = [""]
         self._place_of_sequence: dict[int, Place] = {}
 
@@ -157,10 +160,11 @@ class FlopCounter(TorchDispatchMode):
             self._place_of_sequence.setdefault(_next_sequence() - 1, place)
         if node is None:
             self.activation_bytes += output.numel() * output.element_size()
-            if product is Product.CONVOLUTION:  # (B, C, ...)
-                self._note_positions(output.numel() // output.shape[1])
-            elif product is Product.LAYER:  # (..., C)
-                self._note_positions(output.numel() // output.shape[-1])
+            if product in (Product.CONVOLUTION, Product.LAYER):
+                channels = output.shape[1 if product is Product.CONVOLUTION else -1]  # (B, C, ...) or (..., C)
+                positions = output.numel() // channels
+                self._note_positions(positions)
+                self.values[place, positions] += output.numel()
         self.macs[place] += macs
 
     def _note_positions(self, positions: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -13,16 +12,14 @@ from atlasbench.core.record import Environment, Measurement, Status
 from atlasbench.core.resolution import Resolution
 from atlasbench.core.units import format_bytes
 from atlasbench.core.workload import Dtype, Workload
-from atlasbench.measure import count
+from atlasbench.measure import count, limits
 from atlasbench.measure import second_opinion as fvcore_opinion
 from atlasbench.measure.dataless import build_without_data
 from atlasbench.measure.devices import open_device, resolve_dtype
 from atlasbench.measure.environment import default_threads, probe_environment
+from atlasbench.measure.limits import DeviceLimits
 from atlasbench.measure.observe import measure_workload
 from atlasbench.models.factory import build_model
-
-_SPEED_SAMPLES = 8
-_SPEED_PATIENCE_S = 0.3
 
 
 def probe_environment_of(device: str, threads: int | None) -> Environment:
@@ -62,21 +59,14 @@ def _count_params(name: str, resolution: Resolution) -> int | None:
     return sum(parameter.numel() for parameter in built.model.parameters())
 
 
-def measure_speed(device: str, dtype: str, threads: int | None) -> float:
-    """FLOPs a second of a large matrix product, from about a fifth of a second: for planning only."""
+def measure_limits(device: str, dtypes: tuple[str, ...], threads: int | None) -> DeviceLimits:
+    """What the device can do at best, with as many threads as workloads get."""
     import torch
 
     opened = open_device(device)
     opened.start()
     torch.set_num_threads(threads or default_threads())
-    side = 1024 if opened.type == "cpu" else 8192
-    matrix = torch.ones(side, side, device=opened.torch_device, dtype=getattr(torch, Dtype(dtype).torch_name))
-    best_s, until = float("inf"), time.monotonic() + _SPEED_PATIENCE_S
-    for _ in range(_SPEED_SAMPLES):
-        best_s = min(best_s, *opened.time_chunk(lambda: matrix @ matrix).samples_s)
-        if time.monotonic() > until:  # some CPUs have no instructions for 16 bits
-            break
-    return 2.0 * side**3 / best_s
+    return limits.measure_limits(opened, [Dtype(dtype) for dtype in dtypes])
 
 
 def plan_workload(workload: Workload) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atlasbench.core.errors import AtlasBenchError, InstallationError, InvalidWorkloadError, UnsupportedError
 from atlasbench.core.plan import Plan, SecondOpinion
@@ -12,6 +12,9 @@ from atlasbench.core.record import Environment, Measurement, Status
 from atlasbench.core.resolution import Resolution
 from atlasbench.core.workload import Workload, is_file
 from atlasbench.measure.workers import Worker, WorkerCallError, WorkerDiedError, WorkerServer, WorkerTimeoutError
+
+if TYPE_CHECKING:  # it imports torch
+    from atlasbench.measure.limits import DeviceLimits
 
 COUNT_TIMEOUT_S = 120.0  # a count takes about a second; some models never finish without data
 PROBE_TIMEOUT_S = 300.0
@@ -64,13 +67,15 @@ class Session:
         params: list[int | None] = self._call_counter("count_params", tuple(names), resolution)
         return params
 
-    def measure_speed(self, device: str, dtype: str) -> float:
-        """FLOPs a second of a large matrix product on the device: for planning only; 0 where that fails."""
+    def measure_limits(self, device: str, dtypes: Sequence[str]) -> DeviceLimits | None:
+        """What the device can do at best; None where there is nothing to measure, or it fails."""
+        if device == "meta":
+            return None
         try:
-            speed: float = self._probe("measure_speed", device, dtype, self._threads)
+            limits: DeviceLimits = self._probe("measure_limits", device, tuple(dtypes), self._threads)
         except _WORKER_ERRORS:
-            return 0.0
-        return speed
+            return None
+        return limits
 
     def check_model(self, workload: Workload) -> None:
         """Refuse a name or an option that is wrong, without counting.

@@ -13,12 +13,13 @@ from typing import Any
 
 from atlasbench.core.columns import flatten_record
 from atlasbench.core.errors import AtlasBenchError, RecordsError
-from atlasbench.core.record import Counts, Environment, Measurement, Memory, Record, Status, Timing
+from atlasbench.core.record import Counts, Environment, LayerGroup, Measurement, Memory, Record, Status, Timing
 from atlasbench.core.resolution import parse_resolution
 from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Mode, Workload
 
 # 1: first version.
-SCHEMA_VERSION = 1
+# 2: `layers` in counts (tokens really computed), `matmul_flops_per_s` and `copy_bytes_per_s` in the environment.
+SCHEMA_VERSION = 2
 
 # A short step gives thousands of samples: beyond this many, a line keeps medians of as many contiguous batches.
 MAX_SAMPLES_KEPT = 400
@@ -127,5 +128,7 @@ def _decode_workload(data: Mapping[str, Any]) -> Workload:
 
 def _decode_measurement(data: Mapping[str, Any]) -> Measurement:
     parts = {"counts": Counts, "memory": Memory, "timing": Timing}
+    if (counts := data.get("counts")) and counts.get("layers"):
+        data = {**data, "counts": {**counts, "layers": [_make(LayerGroup, layer) for layer in counts["layers"]]}}
     decoded = {name: _make(kind, data[name]) if data.get(name) else None for name, kind in parts.items()}
     return _make(Measurement, {**data, **decoded, "status": Status(data["status"])})  # type: ignore[no-any-return]

@@ -63,14 +63,12 @@ class Sweep:
     def estimate(self, plans: Sequence[Plan | Measurement]) -> list[float]:
         """About how many seconds each workload will take; 0 for what is finished, decided or only counted."""
         seconds = []
-        speeds: dict[Dtype, float] = {}
         for workload, plan in zip(self.workloads, plans, strict=True):
             if workload.device_type == "meta" or self.is_finished(workload, plan) or self._is_too_large(plan):
                 seconds.append(0.0)
                 continue
-            if workload.dtype not in speeds:
-                speeds[workload.dtype] = self.session.measure_speed(workload.device, workload.dtype.value)
-            seconds.append(estimate_seconds(plan, self.protocol, speeds[workload.dtype]))
+            speed = self.environment.matmul_flops_per_s.get(workload.dtype.torch_name, 0.0)
+            seconds.append(estimate_seconds(plan, self.protocol, speed))
         return seconds
 
     def _is_too_large(self, plan: Plan | Measurement) -> bool:
@@ -136,7 +134,7 @@ def open_sweep(
         _check_models(workloads, session)
         yield Sweep(
             workloads=workloads,
-            environment=session.probe_environment(device),
+            environment=_probe_environment(session, device, dtypes),
             session=session,
             protocol=protocol or Protocol(),
             run_id=new_run_id(),
@@ -144,6 +142,15 @@ def open_sweep(
             finished=finished_records(earlier, protocol or Protocol(), force=force),
             unreadable=unreadable,
         )
+
+
+def _probe_environment(session: Session, device: str, dtypes: Sequence[str]) -> Environment:
+    """What this machine and device are, and what the device can do at best."""
+    environment = session.probe_environment(device)
+    limits = session.measure_limits(device, dtypes)
+    if limits is None:
+        return environment
+    return replace(environment, matmul_flops_per_s=limits.matmul_flops_per_s, copy_bytes_per_s=limits.copy_bytes_per_s)
 
 
 def _check_models(workloads: Sequence[Workload], session: Session) -> None:

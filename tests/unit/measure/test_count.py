@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from atlasbench.core.errors import UnsupportedError
+from atlasbench.core.record import LayerGroup
 from atlasbench.core.resolution import Resolution
 from atlasbench.core.workload import AttentionBackend, Mode, Workload
 from atlasbench.measure.count import count_built, plan_workload
@@ -48,6 +49,24 @@ def test_counts_are_per_image_and_the_rows_by_module_sum_to_them(batch_size: int
         "head": ("head", 50, 40),
     }
     assert not notes
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_layers_with_weights_are_listed_by_part_and_tokens_of_one_image(batch_size: int, mode: Mode) -> None:
+    counts, _, _ = count_module(Small, batch_size=batch_size, mode=mode)
+    assert counts.layers == (
+        LayerGroup(part="stem", tokens=TOKENS, values=TOKENS * 4),
+        LayerGroup(part="head", tokens=1, values=10),
+        LayerGroup(part="other", tokens=TOKENS, values=2 * TOKENS * 4),
+    )
+
+
+def test_padding_is_part_of_the_tokens_that_a_layer_computes() -> None:
+    groups = [group for group in count_named("swin_t", 128).layers if group.part == "projections"]
+    # Grids of 32, 16, 8 and 4 tokens a side in windows of 7; the last is one window of its own size.
+    assert [group.tokens for group in groups] == [35**2, 21**2, 14**2, 7**2]
+    assert groups[0].values == 2 * 35**2 * 4 * 96  # two blocks: queries, keys, values and the output
 
 
 def test_work_that_is_done_once_for_a_batch_is_shared_by_its_images() -> None:

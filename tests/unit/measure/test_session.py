@@ -232,8 +232,17 @@ def test_the_environment_names_the_machine_and_the_versions(session: Session) ->
     assert {"python", "torch", "timm", "atlasbench"} <= set(environment.versions)
 
 
-def test_the_speed_of_the_device_is_measured_for_planning(session: Session) -> None:
-    assert session.measure_speed("cpu", "float32") > 1e8
+def test_the_limits_of_the_device_are_measured_once_for_each_arithmetic(session: Session) -> None:
+    limits = session.measure_limits("cpu", ("float32", "bfloat16", "pure-bfloat16"))
+
+    assert limits is not None
+    assert set(limits.matmul_flops_per_s) == {"float32", "bfloat16"}
+    assert min(limits.matmul_flops_per_s.values()) > 1e8
+    assert limits.copy_bytes_per_s > 1e8
+
+
+def test_the_meta_device_has_no_limits(session: Session) -> None:
+    assert session.measure_limits("meta", ("float32",)) is None
 
 
 def test_a_counting_process_that_is_lost_is_replaced(session: Session) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 
 import pytest
@@ -13,6 +14,7 @@ from atlasbench.core.record import Measurement, Memory, Record, Status
 from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Mode
 from atlasbench.store.codec import MAX_SAMPLES_KEPT, SCHEMA_VERSION, NewerSchemaError, decode_record, encode_record
 
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 RECORDS = {
     "with everything": make_record(
         "atlas_s",
@@ -101,7 +103,9 @@ def test_every_line_carries_the_schema_version() -> None:
 def test_a_newer_schema_is_refused_with_what_to_do() -> None:
     data = json.loads(encode_record(make_record())) | {"schema_version": SCHEMA_VERSION + 1}
 
-    with pytest.raises(NewerSchemaError, match=r"schema version 2 is newer than 1, .* update it"):
+    with pytest.raises(
+        NewerSchemaError, match=rf"schema version {SCHEMA_VERSION + 1} is newer than {SCHEMA_VERSION}, .* update it"
+    ):
         decode_record(json.dumps(data))
 
 
@@ -117,6 +121,19 @@ def test_fields_that_this_version_does_not_know_are_skipped() -> None:
         data[part]["later"] = [1, 2]
 
     assert decode_record(json.dumps(data)) == decode_record(encode_record(make_record()))
+
+
+def test_lines_of_version_1_are_read_without_what_came_later() -> None:
+    lines = (FIXTURES / "records_version_1.jsonl").read_text().splitlines()
+
+    counted, measured = map(decode_record, lines)
+
+    assert counted.workload.model == "vit_ti"
+    assert counted.measurement.counts is not None
+    assert counted.measurement.counts.layers == ()
+    assert measured.measurement.timing is not None
+    assert measured.environment.matmul_flops_per_s == {}
+    assert measured.environment.copy_bytes_per_s is None
 
 
 def test_fields_that_came_later_may_be_missing() -> None:

@@ -150,7 +150,7 @@ def test_one_line_of_a_newer_version_refuses_all_and_names_its_place(tmp_path: P
     with path.open("a") as file:
         file.write('{"schema_version": 7}\n')
 
-    with pytest.raises(NewerSchemaError, match=r"run\.jsonl:2: schema version 7 is newer than 1"):
+    with pytest.raises(NewerSchemaError, match=r"run\.jsonl:2: schema version 7 is newer than \d, "):
         load_records([tmp_path])
 
 
