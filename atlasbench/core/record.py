@@ -108,10 +108,12 @@ class Timing:
         lag1_autocorrelation: Correlation of neighbouring samples; None below 3 samples.
         cpu_time_s: Median CPU time of the process per step (CPU), or host time per step (CUDA).
         flags: What to know before trusting it: `warmup_capped`, `not_converged`, `few_samples`, `drifting`,
-            `throttled`.
+            `throttled`, `contended`.
         interval: How the interval was found: `batch_medians` or `range`.
         clocks_mhz: Clock of the device's cores, one reading per chunk of samples, where readable.
         total_samples: Samples taken, when `samples_s` holds the medians of contiguous batches of them.
+        foreign_core_share: Share of the cores' time that other programs, or a virtual machine's host, had while samples
+            were taken (CPU); None where not known.
     """
 
     samples_s: tuple[float, ...]
@@ -130,6 +132,7 @@ class Timing:
     interval: str = "batch_medians"
     clocks_mhz: tuple[int, ...] = ()
     total_samples: int | None = None
+    foreign_core_share: float | None = None
 
     @property
     def count(self) -> int:

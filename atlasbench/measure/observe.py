@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,12 @@ from atlasbench.core.errors import UnsupportedError
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.record import Measurement, Memory, Status, Timing
 from atlasbench.core.workload import Workload
+from atlasbench.measure.contention import NOTICED_SHARE, foreign_share, read_cores
 from atlasbench.measure.device import Device
 from atlasbench.measure.devices import open_device
 from atlasbench.measure.failures import explain_failure
 from atlasbench.measure.kernels import name_kernels, watch_operators
-from atlasbench.measure.machine import choose_cores
+from atlasbench.measure.machine import choose_cores, usable_cores
 from atlasbench.measure.memory import measure_memory
 from atlasbench.measure.steps import SEED, Step, describe_output, prepare_step
 from atlasbench.measure.timing import Sampler
@@ -157,10 +158,19 @@ def _time(step: Step, device: Device, protocol: Protocol, phases: _Phases, found
     step.keep_output, step.output = False, None
     sampler.warm_up()
     phases.enter("timing")
+    cores = usable_cores()  # those that it was pinned to, where the system can
+    before = read_cores(cores)
     while not sampler.is_finished:
         sampler.sample()
-    found.timing = sampler.timing()
+    share = foreign_share(before, read_cores(cores), len(cores)) if device.type == "cpu" else None
+    found.timing = _with_share(sampler.timing(), share)
     found.notes += sampler.notes
+
+
+def _with_share(timing: Timing, share: float | None) -> Timing:
+    is_contended = share is not None and share > NOTICED_SHARE
+    flags = (*timing.flags, "contended") if is_contended else timing.flags
+    return replace(timing, foreign_core_share=share, flags=flags)
 
 
 def _measure_memory(step: Step, device: Device) -> Memory:

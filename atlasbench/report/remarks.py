@@ -14,6 +14,7 @@ _FLAG_WORDS = {
     "few_samples": "few samples, the interval is their range",
     "drifting": "drifting while measured",
     "throttled": "clocks held down while measured",
+    "contended": "other programs or the host took part of the cores",
 }
 _MEMORY_WORDS = {
     "predicted": "predicted from shapes",

@@ -18,7 +18,8 @@ from atlasbench.core.resolution import parse_resolution
 from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Mode, Workload
 
 # 1: first version.
-# 2: `layers` in counts (tokens really computed), `matmul_flops_per_s` and `copy_bytes_per_s` in the environment.
+# 2: `layers` in counts (tokens really computed), `matmul_flops_per_s` and `copy_bytes_per_s` in the environment,
+# `foreign_core_share` in timing.
 SCHEMA_VERSION = 2
 
 # A short step gives thousands of samples: beyond this many, a line keeps medians of as many contiguous batches.

@@ -316,3 +316,14 @@ def test_interruptions_pass_through(interruption: type[BaseException]) -> None:
 
     with pytest.raises(interruption):
         measure(Interrupted())
+
+
+@pytest.mark.parametrize(("share", "is_flagged"), [(None, False), (0.04, False), (0.3, True)])
+def test_a_share_of_the_cores_that_others_took_is_in_the_record_and_flagged(
+    monkeypatch: pytest.MonkeyPatch, share: float | None, is_flagged: bool
+) -> None:
+    monkeypatch.setattr(observe, "foreign_share", lambda before, after, cores: share)
+    timing = measure(Tiny()).timing
+    assert timing is not None
+    assert timing.foreign_core_share == share
+    assert ("contended" in timing.flags) is is_flagged
