@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from atlasbench.core.errors import InvalidWorkloadError, UnknownModelError
 from atlasbench.core.protocol import QUICK, Protocol
+from atlasbench.core.recipe import SweepRequest
 from atlasbench.core.record import Environment, Record
 from atlasbench.core.resolution import Resolution, parse_resolution
 from atlasbench.core.words import Word, read_word
 from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Mode
 from atlasbench.measure.session import Session
 from atlasbench.store.jsonl import UnreadableLine, describe_unreadable, load_records
-from atlasbench.sweep.grid import SweepRequest
 from atlasbench.sweep.opening import open_sweep
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from atlasbench.core.laws import Law
 from atlasbench.core.workload import BLOCK_PREFIX
 
 ATLAS_PAPER = "arXiv:2503.12355"
@@ -40,6 +41,9 @@ class ModelEntry:
         mixing: What its token mixing reaches.
         sizes: Which resolutions it takes.
         is_ours: Whether the configuration is ours and not the paper's.
+        claim: How attention is said to grow with the number of tokens; None where nothing is said.
+        claims_by_option: What it is said to be instead, for values of an option: (option, value, law).
+        memory_claim: How peak memory grows with fused attention, which keeps no scores.
     """
 
     builder: str
@@ -53,6 +57,17 @@ class ModelEntry:
     mixing: str = "global"
     sizes: str = "any"
     is_ours: bool = False
+    claim: Law | None = None
+    claims_by_option: tuple[tuple[str, Any, Law], ...] = ()
+    memory_claim: Law = Law.LINEAR
+
+
+# What scales do not tell each other, or are not there to tell, needs no logarithm: windows alone.
+_ATLAS_EXCEPTIONS = (
+    ("composition", "conv", Law.LINEAR),
+    ("communication", "none", Law.LINEAR),
+    ("communication", "bottom_up", Law.LINEAR),
+)
 
 
 def _atlas(summary: str, *, is_ours: bool = False, **arguments: Any) -> ModelEntry:
@@ -68,10 +83,13 @@ def _atlas(summary: str, *, is_ours: bool = False, **arguments: Any) -> ModelEnt
         mixing=_SCALES,
         sizes="any, from one patch up",
         is_ours=is_ours,
+        claim=Law.MULTI_SCALE,
+        memory_claim=Law.MULTI_SCALE,  # every window gathers the keys and values of one window of each coarser scale
+        claims_by_option=_ATLAS_EXCEPTIONS,
     )
 
 
-def _timm(timm_name: str, family: str, paper: str, year: int, mixing: str, sizes: str = "any") -> ModelEntry:
+def _timm(timm_name: str, family: str, paper: str, year: int, mixing: str, sizes: str, claim: Law) -> ModelEntry:
     return ModelEntry(
         builder="atlasbench.models.timm_backbones:build_timm_model",
         family=family,
@@ -81,6 +99,7 @@ def _timm(timm_name: str, family: str, paper: str, year: int, mixing: str, sizes
         arguments=MappingProxyType({"timm_name": timm_name}),
         mixing=mixing,
         sizes=sizes,
+        claim=claim,
     )
 
 
@@ -92,14 +111,16 @@ def _short_names(
     year: int,
     mixing: str,
     sizes: str = "any",
+    claim: Law = Law.LINEAR,
 ) -> dict[str, ModelEntry]:
     return {
-        f"{prefix}_{short}": _timm(pattern.format(long), prefix, paper, year, mixing, sizes)
+        f"{prefix}_{short}": _timm(pattern.format(long), prefix, paper, year, mixing, sizes, claim)
         for short, long in names.items()
     }
 
 
 def _fastervit(summary: str, *, mixing: str = _CARRIERS, **arguments: Any) -> ModelEntry:
+    has_carriers = mixing == _CARRIERS
     return ModelEntry(
         builder="atlasbench.models.fastervit:build_fastervit",
         family="fastervit",
@@ -109,6 +130,10 @@ def _fastervit(summary: str, *, mixing: str = _CARRIERS, **arguments: Any) -> Mo
         arguments=MappingProxyType(arguments),
         mixing=mixing,
         sizes=_PAD,
+        # Carriers attend to all carriers, a fixed share of the tokens, with a learned bias for each pair.
+        claim=Law.QUADRATIC if has_carriers else Law.LINEAR,
+        claims_by_option=(("hat", [False, False, False, False], Law.LINEAR),),
+        memory_claim=Law.QUADRATIC if has_carriers else Law.LINEAR,
     )
 
 
@@ -163,6 +188,8 @@ def _mambavision(summary: str, *, mixing: str, **arguments: Any) -> ModelEntry:
         arguments=MappingProxyType(arguments),
         mixing=mixing,
         sizes=_PAD,
+        claim=Law.LINEAR,
+        claims_by_option=(("global_window", True, Law.QUADRATIC),),
     )
 
 
@@ -201,6 +228,7 @@ def _mambavisions() -> dict[str, ModelEntry]:
 
 
 def _longvit(summary: str, *, is_ours: bool = False, num_classes: int = 100, **arguments: Any) -> ModelEntry:
+    # No claim: N is published for fixed segments, but each large size is published with longer segments of its own.
     return ModelEntry(
         builder="atlasbench.models.longvit:build_longvit",
         family="longvit",
@@ -227,10 +255,17 @@ def _window_vit(summary: str, **arguments: Any) -> ModelEntry:
         mixing="windows",
         sizes=_PAD,
         is_ours=True,
+        claim=Law.LINEAR,
     )
 
 
-def _block(kind: str, summary: str, mixing: str) -> ModelEntry:
+def _block(
+    kind: str,
+    summary: str,
+    mixing: str,
+    claim: Law = Law.LINEAR,
+    memory_claim: Law = Law.LINEAR,
+) -> ModelEntry:
     return ModelEntry(
         builder="atlasbench.models.blocks:build_blocks",
         family="blocks",
@@ -241,17 +276,19 @@ def _block(kind: str, summary: str, mixing: str) -> ModelEntry:
         num_classes=0,
         mixing=mixing,
         sizes="multiples of the patch; a map of tokens, not an image, goes in",
+        claim=claim,
+        memory_claim=memory_claim,
     )
 
 
 def _blocks() -> dict[str, ModelEntry]:
     """The token mixers of Table 3 of the Atlas paper, each as a stack of blocks on a map of tokens."""
     entries = (
-        _block("msa", "Multi-Scale Attention", _SCALES),
-        _block("vit", "attention (arXiv:2010.11929)", "global"),
+        _block("msa", "Multi-Scale Attention", _SCALES, Law.MULTI_SCALE, Law.MULTI_SCALE),
+        _block("vit", "attention (arXiv:2010.11929)", "global", Law.QUADRATIC),
         _block("window_vit", "attention in windows", "windows"),
         _block("shifted_window", "Swin's (arXiv:2103.14030)", _WINDOWS),
-        _block("hierarchical_attention", "FasterViT's (arXiv:2306.06189)", _CARRIERS),
+        _block("hierarchical_attention", "FasterViT's (arXiv:2306.06189)", _CARRIERS, Law.QUADRATIC, Law.QUADRATIC),
         _block("dilated_attention", "LongViT's (arXiv:2307.02486)", _SEGMENTS),
         _block("mambavision_mixer", "MambaVision's (arXiv:2407.08083)", "all that follow"),
     )
@@ -267,7 +304,9 @@ MODELS: Mapping[str, ModelEntry] = MappingProxyType(
         "atlas_ti": _atlas("tiny: 192 channels, 3 heads", is_ours=True, embed_dim=192, num_heads=3),
         "atlas_s": _atlas("small: 384 channels, 6 heads", embed_dim=384, num_heads=6),
         "atlas_b": _atlas("base: 768 channels, 12 heads", embed_dim=768, num_heads=12),
-        **_short_names("vit", "vit_{}_patch16_224", _VIT_SIZES, "arXiv:2010.11929", 2020, "global"),
+        **_short_names(
+            "vit", "vit_{}_patch16_224", _VIT_SIZES, "arXiv:2010.11929", 2020, "global", claim=Law.QUADRATIC
+        ),
         **_short_names("swin", "swin_{}_patch4_window7_224", _TSB, "arXiv:2103.14030", 2021, _WINDOWS),
         **_short_names("swinv2", "swinv2_{}_window8_256", _TSB, "arXiv:2111.09883", 2021, _WINDOWS),
         **_short_names("convnext", "convnext_{}", _TSB, "arXiv:2201.03545", 2022, _CONV),
@@ -304,6 +343,16 @@ MODELS: Mapping[str, ModelEntry] = MappingProxyType(
 def find_entry(name: str) -> ModelEntry | None:
     """The entry of a built-in name, or None (a timm name, a file, or a mistake)."""
     return MODELS.get(name)
+
+
+def find_claim(name: str, options: Mapping[str, Any]) -> Law | None:
+    """How attention of a model is said to grow with the number of tokens; None where nothing is said."""
+    entry = find_entry(name)
+    if entry is None:
+        return None
+    arguments = {**entry.arguments, **options}
+    changed = (law for option, value, law in entry.claims_by_option if arguments.get(option) == value)
+    return next(changed, entry.claim)
 
 
 def has_scales(name: str) -> bool:

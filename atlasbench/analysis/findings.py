@@ -36,7 +36,7 @@ def summarize_records(records: Sequence[Record]) -> str:
     if sizes is not None:
         return _describe_growth(sizes[0], sizes[-1], counted)
     largest = max(counted, key=_pixels)
-    return f"{largest.workload.model} at {_where(largest, counted)}: {_largest_part(largest)}."
+    return f"{_model(largest, counted)} at {_where(largest, counted)}: {_largest_part(largest)}."
 
 
 def suggest_command(records: Sequence[Record]) -> str:
@@ -57,7 +57,7 @@ def suggest_command(records: Sequence[Record]) -> str:
 
 
 def _rivals(records: Sequence[Record]) -> Iterator[list[Record]]:
-    """Records of different models that share everything but the scale drop; of several D of a model, the first."""
+    """Records of different models that share everything but what is a model's own; of each model, the first."""
     for group in _groups(records, lambda workload: (workload.resolution, *_circumstances(workload))):
         firsts = {record.workload.model: record for record in reversed(group)}
         if len(firsts) > 1:
@@ -66,7 +66,10 @@ def _rivals(records: Sequence[Record]) -> Iterator[list[Record]]:
 
 def _sizes(records: Sequence[Record]) -> Iterator[list[Record]]:
     """Records of one model at several sizes, smallest first, that share all but the entries of the scale drop."""
-    for group in _groups(records, lambda workload: (workload.model, _drops(workload), *_circumstances(workload))):
+    for group in _groups(
+        records,
+        lambda workload: (workload.model, workload.settings, _drops(workload), *_circumstances(workload)),
+    ):
         group.sort(key=_pixels)
         if _pixels(group[0]) < _pixels(group[-1]):
             yield group
@@ -99,14 +102,14 @@ def _compare_models(rivals: Sequence[Record], records: Sequence[Record]) -> str:
     least, most = min(rivals, key=_flops), max(rivals, key=_flops)
     ratio = three_digits(_flops(most) / max(_flops(least), 1))
     where = _where(rivals[0], records, without_drop=True)
-    sentence = f"At {where}, {_name(most)} needs {ratio}x the FLOPs of {_name(least)}"
+    sentence = f"At {where}, {_name(most, records)} needs {ratio}x the FLOPs of {_name(least, records)}"
     timed = [(record, timing) for record in rivals if (timing := _timing(record)) is not None]
     if len(timed) > 1 and len({record.run_id for record, _ in timed}) == 1:
         fastest, fast = min(timed, key=lambda pair: pair[1].latency_s)
         slowest, slow = max(timed, key=lambda pair: pair[1].latency_s)
         if slow.latency_low_s > fast.latency_high_s:
             speed = three_digits(slow.latency_s / fast.latency_s)
-            sentence += f"; {_name(fastest)} ran about {speed}x as fast as {_name(slowest)}"
+            sentence += f"; {_name(fastest, records)} ran about {speed}x as fast as {_name(slowest, records)}"
         else:
             sentence += f"; their speeds cannot be told apart{' from each other' if len(timed) > 2 else ''}"
     return f"{sentence}."
@@ -118,9 +121,8 @@ def _describe_growth(smallest: Record, largest: Record, records: Sequence[Record
     flops = three_digits(_flops(largest) / max(_flops(smallest), 1))
     drops = f", D {small.scale_drop} to {large.scale_drop}" if small.scale_drop != large.scale_drop else ""
     where = _where(largest, records, without_drop=bool(drops))
-    sentence = (
-        f"From {small.resolution} to {where} ({pixels}x the pixels{drops}), {large.model} needs {flops}x the FLOPs"
-    )
+    grown = f"From {small.resolution} to {where} ({pixels}x the pixels{drops})"
+    sentence = f"{grown}, {_model(largest, records)} needs {flops}x the FLOPs"
     before, after = _timing(smallest), _timing(largest)
     if before is not None and after is not None and smallest.run_id == largest.run_id:
         sentence += f" and took about {three_digits(after.latency_s / before.latency_s)}x the time"
@@ -142,16 +144,23 @@ def _where(record: Record, records: Sequence[Record], *, without_drop: bool = Fa
     return ", ".join(parts)
 
 
-def _name(record: Record) -> str:
+def _name(record: Record, records: Sequence[Record]) -> str:
     """Model, with its scale drop where it has scales."""
+    model, drop = _model(record, records), record.workload.scale_drop
+    return f"{model} (D {drop})" if drop else model
+
+
+def _model(record: Record, records: Sequence[Record]) -> str:
+    """Model, with its options where the same model is there with others."""
     workload = record.workload
-    return f"{workload.model} (D {workload.scale_drop})" if workload.scale_drop else workload.model
+    options = {other.workload.settings for other in records if other.workload.model == workload.model}
+    return " ".join((workload.model, *(workload.settings if len(options) > 1 else ())))
 
 
 def _largest_part(record: Record) -> str:
     parts = _counts(record).flops_by_part
-    part = max(parts, key=lambda name: parts[name])
-    share = parts[part] / max(_flops(record), 1)
+    part = max(parts, key=lambda name: parts[name], default="other")  # none in a record made elsewhere
+    share = parts.get(part, 0) / max(_flops(record), 1)
     return f"{_PART_WORDS.get(part, part)} {share:.0%} of the FLOPs"
 
 

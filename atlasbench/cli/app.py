@@ -13,7 +13,11 @@ from atlasbench.cli.env import env
 from atlasbench.cli.models import models
 from atlasbench.cli.options import ListCommand
 from atlasbench.cli.output import INTERRUPTED
+from atlasbench.cli.plot import plot
 from atlasbench.cli.profile import profile
+from atlasbench.cli.report import report
+from atlasbench.cli.scaling import scaling
+from atlasbench.cli.sweep import sweep
 from atlasbench.core.errors import AtlasBenchError
 
 BAD_USAGE = 2
@@ -88,6 +92,10 @@ def main_options(
 
 
 app.command(cls=ListCommand)(profile)
+app.command(cls=ListCommand)(sweep)
+app.command(cls=ListCommand)(plot)
+app.command(cls=ListCommand)(report)
+app.command()(scaling)
 app.command()(models)
 app.command()(env)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from itertools import pairwise
@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 
 from atlasbench.core.errors import AtlasBenchError, InvalidOptionError, InvalidWorkloadError
 from atlasbench.core.protocol import QUICK, Protocol
+from atlasbench.core.protocol_settings import change_protocol
 from atlasbench.core.resolution import Resolution, parse_resolution
 from atlasbench.core.scales import format_scale_drop, parse_scale_drop
 from atlasbench.core.words import Word, read_word
@@ -33,7 +34,7 @@ class ListCommand(TyperCommand):
             return super().parse_args(ctx, list(spread))
         except Exception as error:
             if type(error).__name__ == "MissingParameter":  # a class that Typer does not export
-                error.message = _name_swallowed_model(spread, lists)  # type: ignore[attr-defined]
+                error.message = _name_swallowed_word(spread, lists)  # type: ignore[attr-defined]
             raise
 
 
@@ -55,10 +56,10 @@ def spread_values(arguments: Sequence[str], list_options: set[str]) -> Iterator[
         has_value = True
 
 
-def _name_swallowed_model(arguments: Sequence[str], list_options: set[str]) -> str:
-    """A hint at the model that a list option took for a value of its own, as in `--res 1024 vit_b`."""
+def _name_swallowed_word(arguments: Sequence[str], list_options: set[str]) -> str:
+    """A hint at the model or recipe that a list option took for a value of its own, as in `--res 1024 vit_b`."""
     for option, value in pairwise(arguments):
-        if option in list_options and _looks_like_model(value):
+        if option in list_options and _comes_first(value):
             return _put_first(value, option)
     return ""
 
@@ -119,21 +120,27 @@ def _read(option: str, value: str, parse: Callable[[str], Value], words: Sequenc
 
 
 def _hint(option: str, value: str, words: Sequence[str] = ()) -> str:
-    """What was likely meant: one of the words, or a model, as in `--res 1024 vit_b`."""
+    """What was likely meant: one of the words, or a model or recipe, as in `--res 1024 vit_b`."""
     if close := get_close_matches(value, words, n=1, cutoff=0.8):
         return f" Did you mean {close[0]!r}?"
-    return f" {_put_first(value, option)}" if _looks_like_model(value) else ""
+    return f" {_put_first(value, option)}" if _comes_first(value) else ""
 
 
-def _looks_like_model(value: str) -> bool:
+def _comes_first(value: str) -> bool:
     from atlasbench.registry import MODELS
 
     is_name = "_" in value and value[0].isalpha() and value.islower()
-    return "=" not in value and (value in MODELS or ":" in value or is_name)
+    return "=" not in value and (value in MODELS or ":" in value or is_name or _is_recipe(value))
 
 
-def _put_first(model: str, option: str) -> str:
-    return f"Models come first: atlasbench profile {model} {option} ..."
+def _is_recipe(value: str) -> bool:
+    return value.endswith(".toml")
+
+
+def _put_first(word: str, option: str) -> str:
+    if _is_recipe(word):
+        return f"The recipe comes first: atlasbench sweep {word} {option} ..."
+    return f"Models come first: atlasbench profile {word} {option} ..."
 
 
 def read_settings(option: str, values: Sequence[str]) -> dict[str, Any]:
@@ -176,30 +183,32 @@ def _read_setting(text: str) -> Any:
     return text if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_protocol(values: Sequence[str], *, quick: bool, cold: bool, timeout_s: float | None) -> Protocol:
+def read_protocol(
+    values: Sequence[str],
+    *,
+    quick: bool,
+    cold: bool = False,
+    timeout_s: float | None,
+    timing: Mapping[str, float] | None = None,
+) -> Protocol:
     """The measuring protocol: the preset, and what was set by hand.
 
+    Args:
+        values: `KEY=VALUE` pairs.
+        quick: Whether the preset is the quick one.
+        cold: Whether caches are flushed before every iteration.
+        timeout_s: For one workload; the protocol's when None.
+        timing: Constants that a recipe sets; the pairs win over them.
+
     Raises:
-        InvalidOptionError: If there is no such constant, or it is not a number of the right kind.
-        InvalidWorkloadError: If its value makes no sense.
+        InvalidOptionError: If there is no such constant, it is not a number of the right kind, or makes no sense.
     """
-    preset = QUICK if quick else Protocol()
-    settings = read_settings("--timing", values)
-    known = [item.name for item in fields(Protocol) if item.name != "cold"]  # which has an option of its own
-    for name, value in settings.items():
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}."
-            raise InvalidOptionError(f"--timing: there is no constant {name!r}. {hint}")
-        is_whole = isinstance(getattr(preset, name), int)
-        if isinstance(value, bool) or not isinstance(value, int if is_whole else int | float):
-            kind = "whole number" if is_whole else "number"
-            raise InvalidOptionError(f"--timing: {name} must be a {kind}, got {value!r}.")
+    settings = {**(timing or {}), **read_settings("--timing", values)}
     if timeout_s is not None:
         if not 0 < timeout_s < math.inf:
             raise InvalidOptionError(f"--timeout must be more than 0 seconds, got {timeout_s:g}.")
         settings["timeout_s"] = timeout_s
     try:
-        return replace(preset, **settings, cold=cold)
-    except InvalidWorkloadError as error:
+        return replace(change_protocol(QUICK if quick else Protocol(), settings), cold=cold)
+    except InvalidOptionError as error:
         raise InvalidOptionError(f"--timing: {error}") from None

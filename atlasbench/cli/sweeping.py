@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,16 +13,26 @@ from atlasbench.cli.output import INTERRUPTED, page_width, say, show_rows, show_
 from atlasbench.cli.progress import SweepProgress
 from atlasbench.core.errors import NothingMeasuredError
 from atlasbench.core.plan import Plan
+from atlasbench.core.recipe import Recipe
 from atlasbench.core.record import Measurement, Record, Status
 from atlasbench.core.units import format_duration
 from atlasbench.core.workload import Workload
 from atlasbench.store.jsonl import describe_unreadable
+from atlasbench.sweep.grid import find_label
 from atlasbench.sweep.opening import Sweep
 from atlasbench.sweep.run import counted, make_record
 
+if TYPE_CHECKING:
+    from atlasbench.report.layout import TextTable
 
-def show_sweep(sweep: Sweep, output_format: str) -> None:
+
+def show_sweep(sweep: Sweep, output_format: str, recipe: Recipe | None = None) -> None:
     """Measure everything, show the table, and say what was learned.
+
+    Args:
+        sweep: What to measure.
+        output_format: One of `FORMATS`.
+        recipe: Where it comes from: its words name the rows.
 
     Raises:
         NothingMeasuredError: If no workload ended ok.
@@ -37,11 +49,11 @@ def show_sweep(sweep: Sweep, output_format: str) -> None:
                 progress.finish(record, is_new=_is_new(record, sweep))
         except KeyboardInterrupt:
             progress.stop()
-            _show_records(records, output_format)
+            _show_records(records, output_format, sweep, recipe)
             kept = f", kept in {sweep.out}; --resume goes on" if records and sweep.out is not None else ""
             say(f"interrupted: {len(records)} of {len(sweep.workloads)} workloads done{kept}")
             raise typer.Exit(INTERRUPTED) from None
-    _show_records(records, output_format)
+    _show_records(records, output_format, sweep, recipe)
     new = [record for record in records if _is_new(record, sweep)]
     if new and sweep.out is not None:
         say(f"Records: {sweep.out / sweep.run_id}.jsonl")
@@ -56,7 +68,7 @@ def _is_new(record: Record, sweep: Sweep) -> bool:
     return record.run_id == sweep.run_id
 
 
-def _show_records(records: Sequence[Record], output_format: str) -> None:
+def _show_records(records: Sequence[Record], output_format: str, sweep: Sweep, recipe: Recipe | None) -> None:
     from atlasbench.analysis.findings import suggest_command, summarize_records
     from atlasbench.report.export import export_csv, export_json
     from atlasbench.report.layout import wrap_words
@@ -67,11 +79,24 @@ def _show_records(records: Sequence[Record], output_format: str) -> None:
     elif output_format == "csv":
         typer.echo(export_csv(records))
     elif records:
-        show_table(build_profile_table(records), output_format)
+        show_table(_in_words_of(recipe, build_profile_table(records), sweep), output_format)
         if output_format == "table":
             if summary := summarize_records(records):
                 typer.echo(f"\n{wrap_words(summary, page_width())}")
-            typer.echo(f"\nNext: {suggest_command(records)}")
+            is_for_plots = recipe is not None and sweep.out is not None
+            next_command = (
+                f"atlasbench plot {shlex.quote(str(sweep.out))}" if is_for_plots else suggest_command(records)
+            )
+            typer.echo(f"\nNext: {next_command}")
+
+
+def _in_words_of(recipe: Recipe | None, table: TextTable, sweep: Sweep) -> TextTable:
+    """The table as a recipe names it and its rows."""
+    from atlasbench.report.row_names import name_rows
+
+    if recipe is None:
+        return table
+    return name_rows(table, recipe.title, [find_label(recipe.request, workload) for workload in sweep.workloads])
 
 
 def _look_ahead(sweep: Sweep) -> tuple[list[Plan | Measurement] | None, list[float]]:
@@ -96,7 +121,7 @@ def _announce(sweep: Sweep, plans: Sequence[Plan | Measurement] | None, seconds:
     say(text + (f", about {format_duration(sum(seconds))}" if any(seconds) else ""))
 
 
-def show_plans(sweep: Sweep, output_format: str) -> None:
+def show_plans(sweep: Sweep, output_format: str, recipe: Recipe | None = None) -> None:
     """List the workloads with counts and predicted memory, and measure nothing."""
     from atlasbench.report.profile_table import build_plan_table
 
@@ -112,9 +137,10 @@ def show_plans(sweep: Sweep, output_format: str) -> None:
             )
             for workload, plan in zip(sweep.workloads, plans, strict=True)
         ]
-        _show_records(records, output_format)
+        _show_records(records, output_format, sweep, recipe)
     else:
-        show_table(build_plan_table(sweep.workloads, plans, seconds, sweep.environment), output_format)
+        table = build_plan_table(sweep.workloads, plans, seconds, sweep.environment)
+        show_table(_in_words_of(recipe, table, sweep), output_format)
     _announce(sweep, plans, seconds)
 
 

@@ -53,6 +53,7 @@ COLUMNS = (
     "threads",
     "machine",
     "torch_version",
+    "launch",
 )
 
 
@@ -87,6 +88,7 @@ def flatten_record(record: Record) -> dict[str, Any]:
         "threads": environment.threads,
         "machine": environment.machine,
         "torch_version": environment.versions.get("torch"),
+        "launch": record.launch,
     }
     if counts is not None:
         row |= {

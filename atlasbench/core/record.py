@@ -233,6 +233,7 @@ class Record:
         run_id: One id for all records of one run of the program.
         time: When it was stored, UTC, ISO 8601.
         family: Architecture, e.g. `atlas`.
+        launch: Which of the run's fresh processes for this workload measured it, from 1 (`profile --launches`).
     """
 
     workload: Workload
@@ -241,6 +242,7 @@ class Record:
     run_id: str
     time: str
     family: str = ""
+    launch: int = 1
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -107,7 +107,7 @@ class Session:
     def measure(self, plan: Plan, protocol: Protocol, on_phase: Callable[[str], None] | None = None) -> Measurement:
         """Measure a planned workload in a fresh process."""
         try:
-            with self._start_worker() as worker:
+            with self.start_worker() as worker:
                 measurement: Measurement = worker.call(
                     f"{_JOBS}:measure_if_it_fits",
                     plan,
@@ -123,26 +123,32 @@ class Session:
 
     def _probe(self, job: str, *arguments: object) -> Any:
         # A process of its own: looking at a device may start its driver, which does not survive a fork.
-        with self._start_worker() as worker:
+        with self.start_worker() as worker:
             return worker.call(f"{_JOBS}:{job}", *arguments, timeout_s=PROBE_TIMEOUT_S)
 
     def _count(self, job: str, workload: Workload) -> Any:
         if not is_file(workload.model):
             return self._call_counter(job, workload)
         # A process of its own: two files may import different modules of the same name.
-        with self._start_worker() as worker:
+        with self.start_worker() as worker:
             return worker.call(f"{_JOBS}:{job}", workload, timeout_s=COUNT_TIMEOUT_S)
 
     def _call_counter(self, job: str, *arguments: object) -> Any:
         if self._counter is None:
-            self._counter = self._start_worker()
+            self._counter = self.start_worker()
         try:
             return self._counter.call(f"{_JOBS}:{job}", *arguments, timeout_s=COUNT_TIMEOUT_S)
         except (WorkerTimeoutError, WorkerDiedError):
             self._counter = None
             raise
 
-    def _start_worker(self) -> Worker:
+    def start_worker(self) -> Worker:
+        """A fresh process that has touched no device.
+
+        Raises:
+            InstallationError: If the server cannot start.
+            WorkerDiedError: If the process was ended before it could answer.
+        """
         try:
             worker = self._server.start_worker()
         except InstallationError:

@@ -19,13 +19,18 @@ from typing import Any
 from atlasbench.core import errors
 from atlasbench.measure.messages import Call, Died, Failed, Hello, Phase, Returned
 
+# Of `turns.py` as another revision calls it, and of `messages.py`: counts up when either changes.
+INTERFACE_VERSION = 1
+
 START_TIMEOUT_S = 300.0  # importing torch from a cold disk
 _LONGEST_TEARDOWN_S = 30.0  # hundreds of gigabytes take seconds to give back
 _TEARDOWN_POLL_S = 0.002
 _LONGEST_POLL_S = 3600.0  # the system's limit is some weeks
 
-# The server imports what this program would import, wherever it was started and however it was told where to look.
+# The server imports what this program would import, wherever it was started and however it was told where to look;
+# under another interpreter, what that one would import.
 _START = "import sys; sys.path[:] = sys.argv[2:]; from atlasbench.measure.serve import main; main()"
+_START_OTHER = "import sys; sys.path[:0] = sys.argv[2:]; from atlasbench.measure.serve import main; main()"
 
 
 class WorkerTimeoutError(Exception):
@@ -67,9 +72,10 @@ class Worker:
         pid: Its process id.
     """
 
-    def __init__(self, connection: Connection, pid: int) -> None:
+    def __init__(self, connection: Connection, pid: int, folder: Path | None = None) -> None:
         self.pid = pid
         self._connection = connection
+        self._folder = folder  # that calls are made in; where this program is when None
         self._has_ended = False
 
     def call(
@@ -90,7 +96,7 @@ class Worker:
         """
         call = Call(
             function=function,
-            folder=str(Path.cwd()),
+            folder=str(self._folder or Path.cwd()),
             arguments=arguments,
             keywords=keywords,
             wants_phases=on_phase is not None,
@@ -153,22 +159,42 @@ class WorkerServer:
     """Starts the fork server, and workers from it; closing it ends them all.
 
     On Linux they also end when this program does, even by SIGKILL, and when the thread ends that made the server.
+
+    Args:
+        source: Folder that imports are looked for in first: another revision of this package.
+        python: Interpreter, with its own packages; this program's when None.
+        folder: Where calls are made; where this program is at that moment when None.
+
+    Raises:
+        InstallationError: If the interpreter cannot be started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, source: Path | None = None, python: Path | None = None, folder: Path | None = None) -> None:
+        self._folder = folder
+        first = [] if source is None else [str(source)]
+        if python is None:
+            command = [sys.executable, "-c", _START]
+            first += map(str, sys.path)
+        else:
+            command = [str(python), "-c", _START_OTHER]
         # A file without a name, not a pipe: nobody has to read what models print.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the server runs)
         self._control, theirs = socket.socketpair()
         # A session of its own, so that Ctrl-C reaches this program alone.
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(theirs.fileno()), *map(str, sys.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._log,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [*command, str(theirs.fileno()), *first],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._log,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+            except OSError as error:
+                self._control.close()
+                self._log.close()
+                raise errors.InstallationError(f"{command[0]!r} cannot be started: {error.strerror}.") from None
 
     @property
     def pid(self) -> int:
@@ -198,7 +224,7 @@ class WorkerServer:
             connection.close()
             raise WorkerDiedError(hello)
         assert isinstance(hello, Hello), "a worker that lives says hello first"
-        return Worker(connection, hello.pid)
+        return Worker(connection, hello.pid, self._folder)
 
     def _last_words(self) -> str:
         size = os.fstat(self._log.fileno()).st_size

@@ -38,6 +38,7 @@ def encode_record(record: Record) -> str:
         "run_id": record.run_id,
         "time": record.time,
         "family": record.family,
+        "launch": record.launch,
         "workload": {**asdict(workload), "resolution": [workload.resolution.height, workload.resolution.width]},
         "measurement": {
             **asdict(measurement),
@@ -90,6 +91,7 @@ def decode_record(line: str | bytes) -> Record:
             run_id=data["run_id"],
             time=str(data["time"]),
             family=data.get("family", ""),
+            launch=data.get("launch", 1),
         )
         # A record that cannot be told apart or shown is none, whatever its fields are called.
         hash(record.key)

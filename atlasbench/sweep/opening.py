@@ -10,13 +10,14 @@ from pathlib import Path
 from atlasbench.core.errors import InvalidWorkloadError
 from atlasbench.core.plan import Plan
 from atlasbench.core.protocol import Protocol
+from atlasbench.core.recipe import SweepRequest
 from atlasbench.core.record import Environment, Measurement, Record
 from atlasbench.core.workload import Dtype, Workload
 from atlasbench.measure.machine import usable_cores
 from atlasbench.measure.session import Session
 from atlasbench.store.jsonl import RecordFile, UnreadableLine, check_writable, load_earlier_records
 from atlasbench.sweep.estimate import estimate_seconds
-from atlasbench.sweep.grid import SweepRequest, expand_request
+from atlasbench.sweep.grid import expand_request
 from atlasbench.sweep.run import (
     NoStore,
     Progress,
@@ -174,10 +175,10 @@ def _check_size(workload: Workload, session: Session) -> InvalidWorkloadError | 
 
 
 def _one_of_each_model(workloads: Sequence[Workload]) -> Iterable[Workload]:
-    """The first workload of every model and scale drop: names and options are right or wrong at any size."""
-    firsts: dict[tuple[str, str], Workload] = {}
+    """The first workload of every model, its options and scale drop: they are right or wrong at any size."""
+    firsts: dict[tuple[str, str, str], Workload] = {}
     for workload in workloads:
-        firsts.setdefault((workload.model, workload.scale_drop), workload)
+        firsts.setdefault((workload.model, workload.options_json, workload.scale_drop), workload)
     return firsts.values()
 
 

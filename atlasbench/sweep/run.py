@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -86,7 +87,7 @@ def run_sweep(
     """Measure workloads one after the other; each new record is stored before it is given out.
 
     Args:
-        workloads: What to measure.
+        workloads: What to measure. One that comes again is another launch of it: measured again, with the next number.
         measurer: Plans and measures.
         store: Keeps the new records.
         environment: Where this runs.
@@ -99,19 +100,22 @@ def run_sweep(
     Yields:
         One record per workload, in order.
     """
+    launches: Counter[RecordKey] = Counter()
     for index, workload in enumerate(workloads):
+        launches[workload_key(workload)] += 1
+        launch = launches[workload_key(workload)]
 
         def tell(phase: str, index: int = index, workload: Workload = workload) -> None:
             on_progress(Progress(index=index, total=len(workloads), workload=workload, phase=phase))
 
         tell("counting")
         planned = measurer.plan(workload) if plans is None else plans[index]
-        earlier = find_finished(workload, planned, environment, finished or {})
+        earlier = find_finished(workload, planned, environment, finished or {}, launch)
         if earlier is not None:
             yield earlier
             continue
         measurement = planned if isinstance(planned, Measurement) else _measure(planned, measurer, protocol, tell)
-        record = make_record(workload, planned, measurement, environment, run_id)
+        record = replace(make_record(workload, planned, measurement, environment, run_id), launch=launch)
         store.append(record)
         yield record
 
@@ -121,10 +125,11 @@ def find_finished(
     planned: Plan | Measurement,
     environment: Environment,
     finished: Mapping[RecordKey, Record],
+    launch: int = 1,
 ) -> Record | None:
-    """The earlier record of a planned workload in this environment, if there is one."""
+    """The earlier record of a launch of a planned workload in this environment, if there is one."""
     resolved = planned.workload if isinstance(planned, Plan) else workload
-    return finished.get((workload_key(resolved), environment_key(environment)))
+    return finished.get((workload_key(resolved), environment_key(environment), launch))
 
 
 def make_record(
@@ -163,7 +168,9 @@ def _measure(plan: Plan, measurer: Measurer, protocol: Protocol, on_phase: Calla
 def finished_records(
     records: Sequence[Record], protocol: Protocol | None = None, *, force: bool = False
 ) -> dict[RecordKey, Record]:
-    """What `--resume` skips: the newest record of each workload and environment that ended ok, oom or unsupported.
+    """What `--resume` skips: the newest record of each workload, environment and launch that is final.
+
+    Final is what ended ok, oom or unsupported.
 
     Args:
         records: Oldest first.
@@ -172,7 +179,7 @@ def finished_records(
     """
     wanted = _without_limit((protocol or Protocol()).changes())
     newest = {
-        record.key: record
+        (*record.key, record.launch): record
         for record in records
         if record.measurement.timing is None or _without_limit(record.measurement.protocol) == wanted
     }

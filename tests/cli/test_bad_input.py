@@ -94,7 +94,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
     ("line", "message"),
     [
         ("junk\n", "No record can be read from 'results': 1 unreadable line skipped: results/x.jsonl:1: not JSON"),
-        ('{"schema_version": 99}\n', "results/x.jsonl:1: schema version 99 is newer than 1"),
+        ('{"schema_version": 99}\n', "results/x.jsonl:1: schema version 99 is newer than 2"),
     ],
 )
 def test_records_that_cannot_be_resumed_from_are_refused(run: Run, tmp_path: Path, line: str, message: str) -> None:

@@ -190,3 +190,22 @@ def test_options_that_only_some_rows_have_are_not_asked_of_all() -> None:
     records = [counted("block:msa", 384, 100, options={"window_size": 8}), counted("vit_b", 384, 400)]
 
     assert "--set" not in suggest_command(records)
+
+
+def test_growth_is_told_within_one_set_of_options_which_are_named() -> None:
+    narrow, wide = {"window_size": 8}, {"window_size": 32}
+    records = [
+        counted("swin_b", 512, 100, options=narrow),
+        counted("swin_b", 512, 300, options=wide),
+        counted("swin_b", 2048, 9000, options=wide),
+    ]
+
+    assert summarize_records(records).startswith(
+        "From 512 to 2048 px (16.0x the pixels), swin_b window_size=32 needs 30.0x the FLOPs;"
+    )
+
+
+def test_one_record_among_others_of_its_model_names_its_options() -> None:
+    records = [counted("atlas_s", 64, 100, options={"patch_size": 8}), counted("atlas_s", 64, 50)]
+
+    assert summarize_records(records) == "atlas_s patch_size=8 at 64 px: the stem is 50% of the FLOPs."

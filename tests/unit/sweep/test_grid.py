@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from atlasbench.core.errors import InvalidOptionError, InvalidWorkloadError, ScaleDropError
+from atlasbench.core.recipe import ModelChoice, SweepRequest
 from atlasbench.core.resolution import parse_resolution
 from atlasbench.core.workload import Mode
-from atlasbench.sweep.grid import SweepRequest, expand_request
+from atlasbench.sweep.grid import expand_request, find_label
 
 
-def request(*models: str, res: tuple[Any, ...] = (1024,), **fields: Any) -> SweepRequest:
+def request(*models: ModelChoice | str, res: tuple[Any, ...] = (1024,), **fields: Any) -> SweepRequest:
     return SweepRequest(models=models, resolutions=[parse_resolution(size) for size in res], **fields)
 
 
@@ -122,3 +123,50 @@ def test_a_request_needs_a_model() -> None:
 def test_a_batch_is_a_whole_number_of_images(batch_size: Any) -> None:
     with pytest.raises(InvalidWorkloadError, match="A batch size is a whole number of at least 1, got"):
         expand_request(request("vit_b", batch_sizes=(batch_size,)))
+
+
+def test_models_bring_options_and_scale_drops_of_their_own() -> None:
+    models = (
+        ModelChoice(name="atlas_s", scale_drops=("none",)),
+        ModelChoice(name="atlas_s", options={"composition": "conv"}),
+        ModelChoice(name="atlas_s", options={"window_size": 64}),
+        "vit_b",
+    )
+
+    workloads = expand_request(request(*models, options={"patch_size": 8}))
+
+    assert [(item.model, item.options, item.scale_drop) for item in workloads] == [
+        ("atlas_s", {"patch_size": 8}, "none"),
+        ("atlas_s", {"patch_size": 8, "composition": "conv"}, ""),
+        ("atlas_s", {"patch_size": 8, "window_size": 64}, "2-10"),
+        ("vit_b", {"patch_size": 8}, ""),
+    ]
+
+
+def test_a_model_without_scales_takes_no_scale_drop_of_its_own() -> None:
+    with pytest.raises(ScaleDropError) as caught:
+        expand_request(request("atlas_s", ModelChoice(name="vit_b", scale_drops=("2-10",))))
+
+    assert str(caught.value) == "vit_b has no scales: leave its scale_drops out."
+
+
+def test_every_workload_has_the_label_of_its_own_choice() -> None:
+    models = (
+        ModelChoice(name="atlas_s", label="stack", scale_drops=("none",)),
+        ModelChoice(name="atlas_s", label="usual"),
+        ModelChoice(name="atlas_s", label="small windows", options={"window_size": 8}),
+        ModelChoice(name="atlas_s", label="late", scale_drops=("2-10", "2-2-8")),
+        "vit_b",
+    )
+    asked = request(*models, res=(1024, 4096), modes=(Mode.INFER, Mode.TRAIN))
+
+    labels = {(item.scale_drop, str(item.options)): find_label(asked, item) for item in expand_request(asked)}
+
+    assert labels == {
+        ("none", "{}"): "stack",
+        ("2-10", "{}"): "usual",
+        ("2-2-8", "{}"): "usual",
+        ("2-2-8", "{'window_size': 8}"): "small windows",
+        ("2-2-2-6", "{'window_size': 8}"): "small windows",
+        ("", "{}"): "vit_b",
+    }
