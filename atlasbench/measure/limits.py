@@ -37,7 +37,8 @@ def measure_limits(device: Device, dtypes: Sequence[Dtype]) -> DeviceLimits:
     Float32 products run without TF32, as torch has it by default.
     """
     names = dict.fromkeys(dtype.torch_name for dtype in dtypes)
-    source = torch.zeros(_COPY_BYTES[device.type], dtype=torch.uint8, device=device.torch_device)
+    # Ones, because a system may give all pages of zeros one place in memory.
+    source = torch.ones(_COPY_BYTES[device.type], dtype=torch.uint8, device=device.torch_device)
     target = torch.empty_like(source)
     copy_s = _best_time(device, lambda: target.copy_(source))
     return DeviceLimits(
@@ -53,6 +54,7 @@ def _matmul_speed(device: Device, dtype: str) -> float:
 
 
 def _best_time(device: Device, step: Callable[[], Any]) -> float:
+    device.time_chunk(step)  # touches fresh pages, loads kernels
     best_s, until = float("inf"), time.monotonic() + _PATIENCE_S
     for _ in range(_SAMPLES):
         best_s = min(best_s, *device.time_chunk(step).samples_s)

@@ -116,12 +116,43 @@ def _observe(
 ) -> None:
     phases.enter("setup")
     device = found.device = open_device(workload.device)
+    found.notes += start_device(device, workload, threads)
+    phases.enter("build")
+    step, notes = build_step(workload, device, build)
+    found.notes += notes
+    with quiet_collector():
+        _time(step, device, protocol, phases, found)
+        phases.enter("memory")
+        found.memory = _measure_memory(step, device)
+    if found.memory.note:
+        found.notes.append(f"peak memory: {found.memory.note}")
+
+
+def start_device(device: Device, workload: Workload, threads: int) -> list[str]:
+    """Make this process one that runs this workload: threads, cores, seeds, current device.
+
+    Returns:
+        Notes on what could not be done.
+
+    Raises:
+        UnsupportedError: If the device cannot do this arithmetic.
+    """
     if reason := device.why_unsupported(workload.dtype):
         raise UnsupportedError(f"{device.name} cannot do {workload.dtype}: {reason}.")
-    found.notes += use_threads(threads)
+    notes = use_threads(threads)
     _seed()
     device.start()
-    phases.enter("build")
+    return notes
+
+
+def build_step(
+    workload: Workload, device: Device, build: Callable[..., BuiltModel] = build_model
+) -> tuple[Step, list[str]]:
+    """Build a planned workload's model and make a step of it.
+
+    Returns:
+        The step, which has not run yet, and notes on the model and its arithmetic here.
+    """
     built = build(
         workload.model,
         resolution=workload.resolution,
@@ -129,16 +160,10 @@ def _observe(
         scale_drop=workload.scale_drop,
         probe=False,
     )
-    found.notes += built.notes
+    notes = [*built.notes]
     if note := device.arithmetic_note(workload.dtype):
-        found.notes.append(note)
-    step = prepare_step(built.model, workload, device, input_shape=built.input_shape)
-    with quiet_collector():
-        _time(step, device, protocol, phases, found)
-        phases.enter("memory")
-        found.memory = _measure_memory(step, device)
-    if found.memory.note:
-        found.notes.append(f"peak memory: {found.memory.note}")
+        notes.append(note)
+    return prepare_step(built.model, workload, device, input_shape=built.input_shape), notes
 
 
 def _time(step: Step, device: Device, protocol: Protocol, phases: _Phases, found: _Found) -> None:

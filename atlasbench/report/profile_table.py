@@ -17,7 +17,10 @@ def build_profile_table(records: Sequence[Record]) -> TextTable:
     """Every record a row, in order; what all rows share stands in the title."""
     workloads = [record.workload for record in records]
     measurements = [record.measurement for record in records]
-    columns = [*identity_columns(workloads), *_count_columns(measurements), _memory_column(measurements)]
+    columns = identity_columns(workloads)
+    if any(record.launch > 1 for record in records):
+        columns.append(Column(title="Launch", cells=[str(record.launch) for record in records], is_identity=True))
+    columns += [*_count_columns(measurements), _memory_column(measurements)]
     if any(item.timing is not None for item in measurements):
         columns += _speed_columns(records)
     if any(item.status is not Status.OK for item in measurements):

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from atlasbench.core.errors import InvalidWorkloadError
 from atlasbench.core.plan import Plan
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.recipe import SweepRequest
-from atlasbench.core.record import Environment, Measurement, Record
+from atlasbench.core.record import Environment, Measurement, Record, workload_key
 from atlasbench.core.workload import Dtype, Workload
 from atlasbench.measure.machine import usable_cores
 from atlasbench.measure.session import Session
@@ -55,11 +56,12 @@ class Sweep:
 
     def plan(self, on_progress: Callable[[Progress], None] = lambda _: None) -> list[Plan | Measurement]:
         """Count every workload, without measuring."""
-        plans = []
+        plans: dict[Any, Plan | Measurement] = {}  # another launch of a workload counts the same
         for index, workload in enumerate(self.workloads):
             on_progress(Progress(index=index, total=len(self.workloads), workload=workload, phase="counting"))
-            plans.append(self.session.plan(workload))
-        return plans
+            if workload_key(workload) not in plans:
+                plans[workload_key(workload)] = self.session.plan(workload)
+        return [plans[workload_key(workload)] for workload in self.workloads]
 
     def estimate(self, plans: Sequence[Plan | Measurement]) -> list[float]:
         """About how many seconds each workload will take; 0 for what is finished, decided or only counted."""

@@ -17,7 +17,10 @@ def check_folder(folder: Path) -> None:
     Raises:
         OutputError: If they cannot.
     """
-    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    except OSError as error:
+        raise _refuse(folder, error.strerror or str(error)) from error
     if not nearest.is_dir():
         raise _refuse(folder, f"{str(nearest)!r} is a file")
     if not os.access(nearest, os.W_OK | os.X_OK):

@@ -76,7 +76,7 @@ def _add_label(axes: Axes, label: EndLabel, frame: _Boxes, taken: _Taken, theme:
     point = _to_points(axes, [(label.x, label.y)])
     chosen, least = (0.0, 0.0, 0.0), math.inf
     for gap, dx, dy in _places(width, height):
-        centre = point + (dx, dy)
+        centre = point + np.array([dx, dy])
         box = _boxes_around(centre, width, height)
         harm = _OUTSIDE * (width * height - float(_shared_areas(box, frame)[0])) + taken.harm(box)
         if gap > _NEAR_PT:
@@ -86,7 +86,7 @@ def _add_label(axes: Axes, label: EndLabel, frame: _Boxes, taken: _Taken, theme:
         if harm < 1e-6:
             break
     gap, dx, dy = chosen
-    taken.add(_boxes_around(point + (dx, dy), width, height), _ON_NAMES)
+    taken.add(_boxes_around(point + np.array([dx, dy]), width, height), _ON_NAMES)
     line = {"arrowstyle": "-", "color": label.color, "linewidth": 0.4, "shrinkA": 1.0, "shrinkB": 2.5}
     axes.annotate(
         name,
