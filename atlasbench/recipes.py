@@ -34,15 +34,17 @@ def load_recipe(path: Path) -> Recipe:
             would be right.
     """
     try:
-        values = _read_table(_parse(path), _RECIPE_KEYS)
+        values = _read_table(_without_gate(_parse(path)), _RECIPE_KEYS)
         for key in ("models", "resolutions"):
             if key not in values:
                 raise InvalidWorkloadError(f"there is no key {key!r}: a recipe needs it.")
         num_classes = values.pop("num_classes", None)
         if num_classes is not None:
             values["options"] = _with_num_classes(values.get("options", {}), num_classes)
-        shown = {key: values.pop(key) for key in ("name", "title", "quick", "timing") if key in values}
-        return Recipe(**{"name": path.stem, **shown}, request=SweepRequest(**{"device": "auto", **values}))
+        values.setdefault("title", values.pop("name", ""))
+        values["baseline"] = _choose_baseline(values.pop("turns", None), values.get("baseline", ""))
+        others = {key: values.pop(key) for key in ("title", "quick", "timing", "baseline") if key in values}
+        return Recipe(**others, request=SweepRequest(**{"device": "auto", **values}))
     except AtlasBenchError as error:
         raise InvalidWorkloadError(f"{path}: {error}") from None
 
@@ -56,6 +58,11 @@ def _parse(path: Path) -> dict[str, Any]:
         raise InvalidWorkloadError(f"cannot be read: {error.strerror or error}.") from None
     except (ValueError, RecursionError) as error:
         raise InvalidWorkloadError(f"is not TOML: {error}.") from None
+
+
+def _without_gate(table: Mapping[str, Any]) -> dict[str, Any]:
+    """All but the tolerances of a gate, which are not part of the sweep and are read where they are used."""
+    return {key: value for key, value in table.items() if key != "gate"}
 
 
 def _name_others(path: Path) -> str:
@@ -154,6 +161,15 @@ def _with_num_classes(options: Mapping[str, Any], num_classes: int) -> dict[str,
     return {**options, "num_classes": num_classes}
 
 
+def _choose_baseline(takes_turns: bool | None, baseline: str) -> str:
+    """What models are measured in turns with; empty where they are not."""
+    if takes_turns and not baseline:
+        raise InvalidWorkloadError('turns: models take turns with a baseline: name it, e.g. baseline = "atlas_b".')
+    if baseline and takes_turns is None:
+        raise InvalidWorkloadError("baseline: it is what models take turns with: write turns = true, too.")
+    return baseline if takes_turns else ""
+
+
 _MODEL_KEYS: Mapping[str, Reader] = {
     "name": _read_text,
     "label": _read_text,
@@ -177,4 +193,6 @@ _RECIPE_KEYS: Mapping[str, Reader] = {
     "options": _read_settings,
     "quick": _read_switch,
     "timing": _read_settings,
+    "turns": _read_switch,
+    "baseline": _read_text,
 }

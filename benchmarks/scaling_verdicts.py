@@ -14,7 +14,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -92,7 +92,7 @@ def table(title: str, scenes: Sequence[tuple[str, Scene, Law, Judgement]], trial
     for name, scene, claim, right in scenes:
         cells = []
         for noise in NOISES:
-            counts = judge(Scene(**{**vars(scene), "noise": noise}), claim, trials)
+            counts = judge(replace(scene, noise=noise), claim, trials)
             untold = counts[Judgement.CANNOT_TELL]
             wrong = trials - counts[right] - untold
             cells.append(" / ".join(f"{100 * count / trials:.1f}" for count in (counts[right], wrong, untold)))

@@ -6,7 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 from atlasbench.core.plan import ModuleCount, Plan
-from atlasbench.core.record import Counts, Environment, LayerGroup, Measurement, Memory, Record, Status, Timing
+from atlasbench.core.record import (
+    Counts,
+    Environment,
+    LayerGroup,
+    Measurement,
+    Memory,
+    PairedRatio,
+    Record,
+    Status,
+    Timing,
+)
 from atlasbench.core.resolution import parse_resolution
 from atlasbench.core.workload import Workload
 
@@ -80,6 +90,18 @@ def make_measurement(**fields: Any) -> Measurement:
         "phases_s": {"warmup": 1.5, "timing": 3.25},
     }
     return Measurement(**values | fields)
+
+
+def make_ratio(**fields: Any) -> PairedRatio:
+    values: dict[str, Any] = {
+        "baseline": make_workload("atlas_b", "768x1536", scale_drop="2-10", options={"num_classes": 100}),
+        "ratio": 1.5,
+        "low": 1.4,
+        "high": 1.6,
+        "pairs": 24,
+        "launches": 3,
+    }
+    return PairedRatio(**values | fields)
 
 
 def make_record(model: str = "vit_b", resolution: Any = 1024, *, measurement: Any = None, **fields: Any) -> Record:

@@ -50,7 +50,7 @@ def install_commands(environment: Environment) -> list[str]:
     pins = [f"{name.replace('_', '-')}=={versions[name]}" for name in _FROM_PIP if name in versions]
     build = versions.get("torch", "").partition("+")[2]
     index = ["--extra-index-url", f"https://download.pytorch.org/whl/{build}"] if build else []
-    checkout = [f"git checkout {commit}"] if commit else []
+    checkout = [shlex.join(["git", "checkout", commit])] if commit else []
     return [*checkout, shlex.join(["pip", "install", *project, *pins, *index])]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ def fit_exponent(sizes: Sequence[float], values: Sequence[float]) -> Exponent | 
     Returns:
         None below two different sizes, or where a number is not above 0.
     """
-    if len(set(sizes)) < 2 or any(not 0 < number < math.inf for number in (*sizes, *values)):
+    if len(set(sizes)) < 2 or any(not 0 < number <= sys.float_info.max for number in (*sizes, *values)):
         return None
     x, y = np.log(np.asarray(sizes, dtype=float)), np.log(np.asarray(values, dtype=float))
     centred = x - x.mean()

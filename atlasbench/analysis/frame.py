@@ -21,6 +21,16 @@ _COUNTS = (
     "batch_size",
     "threads",
 )
+_TIMES = (
+    "latency_s",
+    "latency_low_s",
+    "latency_high_s",
+    "images_per_s",
+    "tokens_per_s",
+    "relative_time",
+    "relative_low",
+    "relative_high",
+)
 
 
 def build_frame(records: Sequence[Record]) -> pd.DataFrame:
@@ -29,7 +39,7 @@ def build_frame(records: Sequence[Record]) -> pd.DataFrame:
     for name in _COUNTS:
         with contextlib.suppress(OverflowError):  # beyond 64 bits they stay Python's own integers
             frame[name] = frame[name].astype("Int64")
-    for name in ("latency_s", "latency_low_s", "latency_high_s", "images_per_s", "tokens_per_s"):
+    for name in _TIMES:
         frame[name] = frame[name].astype("float64")
     frame["converged"] = frame["converged"].astype("boolean")
     return frame

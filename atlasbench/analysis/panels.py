@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from atlasbench.analysis.series import Machine, Series, group_series, series_key
+from atlasbench.analysis.series import Machine, Series, group_series, model_key
 from atlasbench.core.record import Environment, Record, Status
 from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Workload
 
@@ -77,7 +77,7 @@ def split_counts(machines: Sequence[Machine]) -> list[Setting]:
     for machine in machines:
         counted = tuple(record for record in machine.records if record.measurement.counts is not None)
         for series in group_series(replace(machine, records=counted)):
-            key = (*series_key(series.workload)[:3], series.workload.mode)  # model, options, scale drop
+            key = (*model_key(series.workload), series.workload.mode)
             if key not in best or len(best[key][1].records) < len(series.records):
                 best[key] = (machine, series)
     modes = list(dict.fromkeys(series.workload.mode for _, series in best.values()))

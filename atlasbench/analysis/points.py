@@ -142,7 +142,7 @@ def _point(
     resolution = record.workload.resolution
     return Point(
         x=image_side(resolution),
-        y=y,
+        y=float(y),  # counts may be beyond 64 bits
         kind=kind,
         low=low,
         high=high,

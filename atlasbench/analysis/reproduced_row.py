@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from atlasbench.analysis.paper_tables import PaperRow, PaperTable
-from atlasbench.core.record import Record, Status, Timing
+from atlasbench.core.record import PairedRatio, Record, Status, Timing
 from atlasbench.core.resolution import Resolution
 
 _WIDENED = 0.1  # of our interval: launches and machines differ by more than it covers
@@ -23,10 +23,11 @@ class ReproducedRow:
         resolution: Of the input.
         paper: Training time, from the paper.
         ours: Time per image, measured; None where it was not.
-        low: Lower end of its interval, from the intervals of both medians.
+        low: Lower end of its interval: exact where turns were taken, from the intervals of both medians elsewhere.
         high: Upper end.
         flops_ratio: FLOPs per image, counted; None where they were not.
         remark: Why there is no number, or what to know about it; empty for nothing.
+        is_paired: Whether ours was measured in turns with the baseline, and is not a quotient of two times.
     """
 
     label: str
@@ -38,6 +39,7 @@ class ReproducedRow:
     high: float | None
     flops_ratio: float | None
     remark: str
+    is_paired: bool = False
 
     @property
     def agrees(self) -> bool | None:
@@ -57,7 +59,8 @@ def compare_row(table: PaperTable, row: PaperRow, records: Sequence[Record]) -> 
     """
     baseline = table.baseline_of(row)
     record, other = _find(row, records), _find(baseline, records)
-    ours, low, high = _compare_times(record, other)
+    ratio = _paired_ratio(record, baseline)
+    ours, low, high = (ratio.ratio, ratio.low, ratio.high) if ratio else _compare_times(record, other)
     paper = table.relative_time(row)
     assert paper is not None, "only tables with times are compared"
     return ReproducedRow(
@@ -69,13 +72,22 @@ def compare_row(table: PaperTable, row: PaperRow, records: Sequence[Record]) -> 
         low=low,
         high=high,
         flops_ratio=_compare_flops(record, other),
-        remark="; ".join(_remark(row, record, other, baseline.label)),
+        remark="; ".join(_remark(row, record, other, baseline.label, is_paired=ratio is not None)),
+        is_paired=ratio is not None,
     )
 
 
 def _find(row: PaperRow, records: Sequence[Record]) -> Record | None:
     """The newest record of a row."""
     return next((record for record in reversed(records) if row.configuration.matches(record.workload)), None)
+
+
+def _paired_ratio(record: Record | None, baseline: PaperRow) -> PairedRatio | None:
+    """What was measured in turns with the baseline of the table, if that was."""
+    if record is None or record.measurement.status is not Status.OK:
+        return None
+    ratio = record.measurement.ratio
+    return ratio if ratio is not None and baseline.configuration.matches(ratio.baseline) else None
 
 
 def _compare_times(record: Record | None, other: Record | None) -> tuple[float, float, float] | tuple[None, None, None]:
@@ -98,9 +110,9 @@ def _compare_flops(record: Record | None, other: Record | None) -> float | None:
 
 
 def _flops(record: Record | None) -> int:
-    """FLOPs per image; 0 where they were not counted."""
+    """FLOPs per image; 0 where they were not counted, or not all of them."""
     counts = None if record is None else record.measurement.counts
-    return 0 if counts is None else counts.flops
+    return 0 if counts is None or counts.uncounted else counts.flops
 
 
 def _timing(record: Record | None) -> Timing | None:
@@ -112,21 +124,25 @@ def _timing(record: Record | None) -> Timing | None:
     return timing
 
 
-def _remark(row: PaperRow, record: Record | None, other: Record | None, baseline: str) -> Iterator[str]:
+def _remark(
+    row: PaperRow, record: Record | None, other: Record | None, baseline: str, *, is_paired: bool
+) -> Iterator[str]:
     if record is None:
         yield "not measured"
     elif record.measurement.status is not Status.OK:
         yield record.measurement.status.value
     elif (timing := _timing(record)) is None:
         yield "not timed"
-    elif row.is_baseline:
-        yield "baseline"
     else:
-        if _timing(other) is None:
+        if row.is_baseline:
+            yield "baseline"
+        elif is_paired:
+            yield "in turns"
+        elif _timing(other) is None:
             yield f"{baseline} was not timed at this size"
         elif other is not None and other.run_id != record.run_id:
             yield f"another run than {baseline}"
-        if not timing.converged:
+        if not timing.converged and not is_paired:
             yield "did not settle"
         if record.measurement.kernels.get("scan") == "pytorch":
             yield "scan in plain PyTorch"

@@ -50,9 +50,9 @@ def find_roof(environment: Environment, dtype: Dtype) -> Roof | None:
 def read_roofline(record: Record) -> Point | None:
     """x: FLOPs per byte, counted, an upper bound; y: FLOPs a second, from the measured time, with its interval."""
     time, counts = read_time_per_image(record), record.measurement.counts
-    if time is None or counts is None or counts.flops <= 0:
+    moved = 0 if counts is None else least_bytes_moved(counts, record.workload)
+    if time is None or counts is None or counts.flops <= 0 or moved <= 0:
         return None
-    moved = least_bytes_moved(counts, record.workload)
     return replace(
         time,
         x=counts.flops * record.workload.batch_size / moved,

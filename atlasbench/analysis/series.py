@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,13 +28,18 @@ class Machine:
     environment: Environment
     records: tuple[Record, ...]
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether nothing was run there: shapes alone."""
+        return _is_meta(self.environment)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
     """One model on one machine as the image grows: everything but the size is the same.
 
     Attributes:
-        label: Tells it from the other series of the same folder, as short as that goes.
+        label: Tells it from the other series of the machine, as short as that goes; no two are equal.
         machine: Name of the machine.
         records: One for each size, smallest image first.
     """
@@ -110,9 +115,7 @@ def group_series(machine: Machine) -> list[Series]:
 def series_key(workload: Workload) -> tuple[Any, ...]:
     """What all workloads of a series share."""
     return (
-        workload.model,
-        canonical_json(_lasting_options(workload)),
-        drop_class(workload.scale_drop),
+        *model_key(workload),
         workload.batch_size,
         workload.mode,
         workload.dtype,
@@ -121,6 +124,12 @@ def series_key(workload: Workload) -> tuple[Any, ...]:
         workload.memory_format,
         workload.attention_backend,
     )
+
+
+def model_key(workload: Workload) -> tuple[str, ...]:
+    """What is a model's own, whatever the size of the image: name, options and scale drop."""
+    lasting = {key: value for key, value in workload.options.items() if key != "img_size"}
+    return workload.model, canonical_json(lasting), drop_class(workload.scale_drop)
 
 
 def drop_class(scale_drop: str) -> str:
@@ -133,11 +142,6 @@ def drop_class(scale_drop: str) -> str:
     except ScaleDropError:  # more scales than there is a default for
         is_default = False
     return "default" if is_default else format_scale_drop(depths)
-
-
-def _lasting_options(workload: Workload) -> Mapping[str, Any]:
-    """Options without those that say the image's size."""
-    return {key: value for key, value in workload.options.items() if key != "img_size"}
 
 
 def _label_workloads(workloads: Sequence[Workload]) -> list[str]:
@@ -163,7 +167,11 @@ def _label_workloads(workloads: Sequence[Workload]) -> list[str]:
         others = [other for other, item in enumerate(workloads) if item.model == workload.model]
         parts = [values[index] for values in fields[1:] if len({values[other] for other in others}) > 1]
         labels.append(", ".join([workload.model, *filter(None, parts)]))
-    return labels
+    # What no option of the command line says: another version of a user's file, another timm.
+    return [
+        label if labels.count(label) == 1 else f"{label}, version {labels[: index + 1].count(label)}"
+        for index, label in enumerate(labels)
+    ]
 
 
 def _drop_words(scale_drop: str) -> str:
@@ -189,6 +197,7 @@ def _name_environments(environments: Sequence[Environment]) -> list[str]:
         lambda item: f"torch {item.versions.get('torch', '?')}",
         lambda item: f"timm {item.versions.get('timm', '?')}",
         lambda item: f"atlasbench {item.versions.get('atlasbench', '?')}",
+        lambda item: f"{item.threads} threads",
     )
     names = [", ".join(filter(None, (find(item) for find in finders[:2]))) for item in environments]
     for find in finders[2:]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atlasbench.analysis.series import Series
-from atlasbench.core.record import PARTS
+from atlasbench.core.record import PARTS, Counts
 from atlasbench.core.resolution import Resolution
 
 
@@ -42,14 +42,7 @@ class SharedSize:
 
 def split_by_part(series: Sequence[Series]) -> SharedSize | None:
     """Shares of every series that was counted at the size that the most series have; None if there are no FLOPs."""
-    counted = {
-        item.label: {
-            record.workload.resolution: record.measurement.counts
-            for record in item.records
-            if record.measurement.counts is not None and record.measurement.counts.flops > 0
-        }
-        for item in series
-    }
+    counted = {item.label: _counts_by_size(item) for item in series}
     sizes = [size for by_size in counted.values() for size in by_size]
     if not sizes:
         return None
@@ -65,3 +58,11 @@ def split_by_part(series: Sequence[Series]) -> SharedSize | None:
     )
     left_out = tuple(label for label, by_size in counted.items() if size not in by_size)
     return SharedSize(resolution=size, rows=rows, left_out=left_out)
+
+
+def _counts_by_size(series: Series) -> dict[Resolution, Counts]:
+    return {
+        record.workload.resolution: record.measurement.counts
+        for record in series.records
+        if record.measurement.counts is not None and record.measurement.counts.flops > 0
+    }

@@ -60,13 +60,19 @@ def accuracy_curves(table: AccuracyTable) -> list[Curve]:
 
 
 def find_trade(table: AccuracyTable, records: Sequence[Record], cost: Reader) -> Trade | None:
-    """Every accuracy whose workload is among the records, against its cost; None below two of them."""
+    """Every accuracy whose workload is among the records, against its cost; None below two of them.
+
+    Args:
+        table: The accuracies.
+        records: Of several that an accuracy matches the last counts, so the newest has to come last.
+        cost: Reads it.
+    """
     points, costs = [], []  # of each accuracy, and the number that it costs
     for point in table.points:
         found = [read for record in records if point.matches(record.workload) and (read := cost(record)) is not None]
         if found:
             points.append(point)
-            costs.append(found[-1])  # the newest
+            costs.append(found[-1])
     if len(points) < 2:
         return None
     curves = tuple(_group(points, [cost.y for cost in costs], [cost.is_fallback for cost in costs]))

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from atlasbench.cli.compare import compare
 from atlasbench.cli.env import env
+from atlasbench.cli.gate import gate
 from atlasbench.cli.models import models
 from atlasbench.cli.options import ListCommand
 from atlasbench.cli.output import INTERRUPTED
@@ -96,6 +98,8 @@ app.command(cls=ListCommand)(sweep)
 app.command(cls=ListCommand)(plot)
 app.command(cls=ListCommand)(report)
 app.command()(scaling)
+app.command(cls=ListCommand)(compare)
+app.command(cls=ListCommand, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(gate)
 app.command()(models)
 app.command()(env)
 

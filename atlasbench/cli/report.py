@@ -38,8 +38,8 @@ def report(
     given = [point for path in accuracy for point in read_accuracy_csv(path)]
     records, unreadable = load_records(sources or [Path("results")])
     omissions = [f"{describe_unreadable(unreadable)}."] if unreadable else []
-    for line in omissions:
-        say(line)
+    if unreadable:
+        say(f"warning: {describe_unreadable(unreadable)}")
     if machine is not None:
         records = list(choose_machine(split_machines(records), machine).records)
     page = assemble_page(records, title=title, accuracy=[*load_paper_accuracy(), *given], omissions=omissions)

@@ -63,7 +63,13 @@ def sweep(
     # A dry run keeps nothing, and looks at the folder only to leave out what is finished.
     folder = None if no_save or (dry_run and not resume) else out
     with open_sweep(
-        loaded.request, protocol=protocol, out=folder, resume=resume, threads=threads, force=force
+        loaded.request,
+        protocol=protocol,
+        out=folder,
+        resume=resume,
+        threads=threads,
+        force=force,
+        baseline=loaded.baseline,
     ) as ready:
         if dry_run:
             show_plans(ready, output_format, loaded)

@@ -54,6 +54,10 @@ COLUMNS = (
     "machine",
     "torch_version",
     "launch",
+    "relative_time",
+    "relative_low",
+    "relative_high",
+    "relative_to",
 )
 
 
@@ -117,6 +121,13 @@ def flatten_record(record: Record) -> dict[str, Any]:
             "flags": ",".join(timing.flags) or None,
             "images_per_s": images_per_s,
             "tokens_per_s": images_per_s * counts.tokens if counts is not None and counts.tokens else None,
+        }
+    if (ratio := measurement.ratio) is not None:
+        row |= {
+            "relative_time": ratio.ratio,
+            "relative_low": ratio.low,
+            "relative_high": ratio.high,
+            "relative_to": ratio.baseline.model,
         }
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()

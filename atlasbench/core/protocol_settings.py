@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from difflib import get_close_matches
@@ -27,7 +27,7 @@ def change_protocol(preset: Protocol, settings: Mapping[str, Any]) -> Protocol:
             raise InvalidOptionError(f"there is no constant {name!r}. {hint}")
         is_whole = isinstance(getattr(preset, name), int)
         is_right = isinstance(value, int if is_whole else int | float) and not isinstance(value, bool)
-        if not is_right or not math.isfinite(value):
+        if not is_right or not abs(value) <= sys.float_info.max:
             raise InvalidOptionError(f"{name} must be a {'whole number' if is_whole else 'number'}, got {value!r}.")
     try:
         return replace(preset, **settings)

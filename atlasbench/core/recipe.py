@@ -1,4 +1,4 @@
-"""What a sweep is asked for: a grid of workloads, and the recipe that names one."""
+"""What a sweep is asked for: a grid of workloads, and the recipe that holds one."""
 
 from __future__ import annotations
 
@@ -77,21 +77,21 @@ class SweepRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A sweep that has a name.
+    """A sweep, and how to run and show it.
 
     Attributes:
-        name: What it is called.
-        title: One line above its table.
+        title: One line above its table; empty for none.
         request: What to measure.
         quick: Whether to take a fifth of the time, with wider intervals.
         timing: Constants of the protocol that are changed, by name.
+        baseline: Label or name of the model that all others take turns with (`turns = true`); empty for none.
     """
 
-    name: str
     title: str = ""
     request: SweepRequest
     quick: bool = False
     timing: Mapping[str, float] = field(default_factory=dict)
+    baseline: str = ""
 
     def __post_init__(self) -> None:
         for key in ("models", "resolutions", "batch_sizes", "modes", "dtypes"):
@@ -101,3 +101,26 @@ class Recipe:
             change_protocol(QUICK if self.quick else Protocol(), self.timing)
         except InvalidOptionError as error:
             raise InvalidOptionError(f"timing: {error}") from None
+        if self.baseline:
+            find_choice(self.request, self.baseline)
+
+
+def find_choice(request: SweepRequest, baseline: str) -> ModelChoice:
+    """The model of a request that the others are compared with, without what it shares with them.
+
+    Args:
+        request: What to measure.
+        baseline: Its label, or its name.
+
+    Raises:
+        InvalidWorkloadError: If there is no such model, or several.
+    """
+    choices = [ModelChoice(name=model) if isinstance(model, str) else model for model in request.models]
+    found = [choice for choice in choices if choice.label == baseline]
+    found = found or [choice for choice in choices if choice.name == baseline]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InvalidWorkloadError(f"baseline: {len(found)} models are called {baseline!r}: give the one a label.")
+    known = ", ".join(choice.label or choice.name for choice in choices)
+    raise InvalidWorkloadError(f"baseline: {baseline!r} is none of the models. There are: {known}.")

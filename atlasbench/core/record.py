@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from atlasbench.core.compat import StrEnum
+from atlasbench.core.errors import RecordsError
 from atlasbench.core.workload import Workload
 
 PARTS = ("stem", "projections", "attention", "mlp", "head", "other")
@@ -146,6 +148,31 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PairedRatio:
+    """How long a workload takes beside the same of a baseline model, measured in turns: drift of the machine cancels.
+
+    Attributes:
+        baseline: What took turns with it: another model, options or scale drop; everything else is equal.
+        ratio: Time per image over that of the baseline: over 1 is slower. Of the median pair of turns.
+        low: Lower end of its exact sign-test interval of at least 95 %.
+        high: Upper end.
+        pairs: Pairs of turns that it is made of.
+        launches: Pairs of fresh processes that took them.
+    """
+
+    baseline: Workload
+    ratio: float
+    low: float
+    high: float
+    pairs: int
+    launches: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.ratio <= self.high < math.inf:
+            raise RecordsError(f"a ratio of times lies in its interval, got {self.ratio} in {self.low} to {self.high}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """What was found about one workload.
 
@@ -158,7 +185,8 @@ class Measurement:
         timing: Measured; absent on meta.
         kernels: Kernel backends really used: `attention`, `scan`, `compile`.
         protocol: Constants of the method that differ from its defaults (`--quick`, `--timing`), by name.
-        phases_s: Wall time spent in `warmup`, `timing`, `memory` and the rest of the worker.
+        phases_s: Wall time spent in `warmup`, `timing`, `memory`, the rest of the worker, and `turns`.
+        ratio: Time relative to a baseline model, measured; None where no turns were taken.
     """
 
     status: Status
@@ -170,6 +198,7 @@ class Measurement:
     kernels: Mapping[str, str] = field(default_factory=dict)
     protocol: Mapping[str, float] = field(default_factory=dict)
     phases_s: Mapping[str, float] = field(default_factory=dict)
+    ratio: PairedRatio | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

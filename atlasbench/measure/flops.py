@@ -160,7 +160,7 @@ class FlopCounter(TorchDispatchMode):
             self._place_of_sequence.setdefault(_next_sequence() - 1, place)
         if node is None:
             self.activation_bytes += output.numel() * output.element_size()
-            if product in (Product.CONVOLUTION, Product.LAYER):
+            if product in (Product.CONVOLUTION, Product.LAYER) and output.numel():
                 channels = output.shape[1 if product is Product.CONVOLUTION else -1]  # (B, C, ...) or (..., C)
                 positions = output.numel() // channels
                 self._note_positions(positions)

@@ -49,7 +49,8 @@ def measure_limits(device: Device, dtypes: Sequence[Dtype]) -> DeviceLimits:
 
 def _matmul_speed(device: Device, dtype: str) -> float:
     side = _MATRIX_SIDE[device.type]
-    matrix = torch.ones(side, side, device=device.torch_device, dtype=getattr(torch, dtype))
+    # Random, because a GPU draws less power for constant numbers and clocks higher than with a model's.
+    matrix = torch.randn(side, side, device=device.torch_device, dtype=getattr(torch, dtype))
     return 2.0 * side**3 / _best_time(device, lambda: matrix @ matrix)
 
 

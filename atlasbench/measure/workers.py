@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from pickle import UnpicklingError
@@ -161,7 +161,7 @@ class WorkerServer:
     On Linux they also end when this program does, even by SIGKILL, and when the thread ends that made the server.
 
     Args:
-        source: Folder that imports are looked for in first: another revision of this package.
+        sources: Folders that imports are looked for in first: of another revision.
         python: Interpreter, with its own packages; this program's when None.
         folder: Where calls are made; where this program is at that moment when None.
 
@@ -169,9 +169,9 @@ class WorkerServer:
         InstallationError: If the interpreter cannot be started.
     """
 
-    def __init__(self, *, source: Path | None = None, python: Path | None = None, folder: Path | None = None) -> None:
+    def __init__(self, *, sources: Sequence[Path] = (), python: Path | None = None, folder: Path | None = None) -> None:
         self._folder = folder
-        first = [] if source is None else [str(source)]
+        first = list(map(str, sources))
         if python is None:
             command = [sys.executable, "-c", _START]
             first += map(str, sys.path)

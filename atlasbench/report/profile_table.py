@@ -23,6 +23,8 @@ def build_profile_table(records: Sequence[Record]) -> TextTable:
     columns += [*_count_columns(measurements), _memory_column(measurements)]
     if any(item.timing is not None for item in measurements):
         columns += _speed_columns(records)
+    if any(item.ratio is not None for item in measurements):
+        columns.append(_ratio_column(measurements))
     if any(item.status is not Status.OK for item in measurements):
         cells = [item.status.value for item in measurements]
         columns.append(Column(title="Status", cells=cells))
@@ -97,6 +99,15 @@ def _speed_columns(records: Sequence[Record]) -> list[Column]:
         speed.append(three_digits(batch_size / timing.latency_s))
         interval.append(f"{three_digits(low)} to {three_digits(high)}{'' if timing.converged else ' *'}")
     return [Column(title="Images/s", cells=speed), Column(title="95 % interval", cells=_align_marks(interval))]
+
+
+def _ratio_column(measurements: Sequence[Measurement]) -> Column:
+    ratios = [item.ratio for item in measurements]
+    cells = [
+        f"{three_digits(item.ratio)} ({three_digits(item.low)} to {three_digits(item.high)})" if item else "-"
+        for item in ratios
+    ]
+    return Column(title="Relative time", cells=cells)
 
 
 def _align_marks(cells: Sequence[str]) -> list[str]:

@@ -35,7 +35,24 @@ def explain_numbers(records: Sequence[Record]) -> str:
         sentences.append(f"Memory: peak, whole batch, {words}")
     if any(record.measurement.timing for record in records):
         sentences.append("Images/s: measured, batch / median, with an interval of at least 95 %")
+    baselines = dict.fromkeys(name for record in records if (name := _name_baseline(record)))
+    if baselines:
+        sentences.append(
+            f"Relative time: per image, over that of {' or '.join(baselines)}, measured in turns, by the median pair, "
+            "with an exact interval of at least 95 %"
+        )
     return ". ".join(sentences) + "."
+
+
+def _name_baseline(record: Record) -> str:
+    """The baseline's model, with its settings where it is the record's own; empty where there is no ratio."""
+    if record.measurement.ratio is None:
+        return ""
+    baseline = record.measurement.ratio.baseline
+    if baseline.model != record.workload.model:
+        return baseline.model
+    drop = f"D {baseline.scale_drop}" if baseline.scale_drop else ""
+    return ", ".join(filter(None, (baseline.model, drop, *baseline.settings)))
 
 
 def remark_rows(workloads: Sequence[Workload], measurements: Sequence[Measurement]) -> list[str]:

@@ -34,10 +34,20 @@ def build_reproduction_table(reproduction: Reproduction) -> TextTable:
         columns=columns,
         footnotes=[
             f"All relative to {reproduction.baseline}{same_size}. Paper: training time, from the paper. Ours: time per "
-            "image, measured, with an interval from both medians' intervals. FLOPs: per image, counted.",
+            f"image, measured{_explain_interval(reproduction)}. FLOPs: per image, counted.",
             *reproduction.sentences,
         ],
     )
+
+
+def _explain_interval(reproduction: Reproduction) -> str:
+    others = (row for row in reproduction.rows if row.label != reproduction.baseline)
+    measured = {row.is_paired for row in others if row.ours is not None}
+    quotients = ", with an interval from both medians' intervals"
+    turns = f" in turns with {reproduction.baseline}, with an exact interval"
+    if measured == {True, False}:
+        return f"{turns} where the remark says so; elsewhere a quotient of medians{quotients}"
+    return turns if measured == {True} else quotients
 
 
 def _number(value: float | None) -> str:

@@ -9,6 +9,7 @@ from atlasbench.analysis.exponent import Exponent
 from atlasbench.analysis.scaling.decision import Judgement
 from atlasbench.analysis.scaling.quantities import Quantity
 from atlasbench.analysis.scaling.verdict import ScalingVerdict
+from atlasbench.core.kinds import Kind
 from atlasbench.report.layout import Column, TextTable
 
 _METHOD = (
@@ -21,7 +22,7 @@ _NO_SIZES = "-"
 
 def build_scaling_table(verdicts: Sequence[ScalingVerdict]) -> TextTable:
     """Every verdict a row, in order; the reasons stand below."""
-    machines = {item.machine for item in verdicts if item.kind == "measured"}
+    machines = {item.machine for item in verdicts if item.kind is Kind.MEASURED}
     columns = [
         _words("Model", verdicts, lambda item: item.label),
         Column(title="Quantity", cells=_quantities(verdicts), is_identity=True, is_text=True),
@@ -66,7 +67,7 @@ def scaling_rows(verdicts: Sequence[ScalingVerdict]) -> list[dict[str, Any]]:
             "model": item.model,
             "machine": item.machine or None,
             "quantity": item.quantity.value,
-            "kind": item.kind,
+            "kind": item.kind.value,
             "claim": item.claim.value if item.claim is not None else None,
             "law": item.law.value if item.law is not None else None,
             "not_ruled_out": " ".join(law.value for law in item.also) or None,
@@ -99,14 +100,14 @@ def _quantities(verdicts: Sequence[ScalingVerdict]) -> list[str]:
     kinds = {(item.quantity, item.kind) for item in verdicts}
     return [
         f"{item.quantity}, predicted"
-        if item.kind == "predicted" and (item.quantity, "measured") in kinds
+        if item.kind is Kind.PREDICTED and (item.quantity, Kind.MEASURED) in kinds
         else item.quantity.value
         for item in verdicts
     ]
 
 
 def _where(verdict: ScalingVerdict) -> str:
-    return verdict.machine if verdict.kind == "measured" else "-"
+    return verdict.machine if verdict.kind is Kind.MEASURED else "-"
 
 
 def _sizes(verdict: ScalingVerdict) -> str:
@@ -140,6 +141,6 @@ def _reasons(verdicts: Sequence[ScalingVerdict], *, says_where: bool) -> list[st
     rows: dict[tuple[str, str], list[str]] = {}
     for item in sorted(verdicts, key=lambda item: item.judgement is not Judgement.INCONSISTENT):
         if item.reason and item.judgement is not Judgement.NOT_APPLICABLE:
-            where = f" on {item.machine}" if says_where and item.kind == "measured" else ""
+            where = f" on {item.machine}" if says_where and item.kind is Kind.MEASURED else ""
             rows.setdefault((item.words, where), []).append(f"{item.label} {item.quantity}")
     return [f"{', '.join(names)}{where}: {words}." for (words, where), names in rows.items()]

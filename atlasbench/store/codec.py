@@ -11,15 +11,25 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from atlasbench.core.columns import flatten_record
 from atlasbench.core.errors import AtlasBenchError, RecordsError
-from atlasbench.core.record import Counts, Environment, LayerGroup, Measurement, Memory, Record, Status, Timing
+from atlasbench.core.record import (
+    Counts,
+    Environment,
+    LayerGroup,
+    Measurement,
+    Memory,
+    PairedRatio,
+    Record,
+    Status,
+    Timing,
+)
 from atlasbench.core.resolution import parse_resolution
 from atlasbench.core.workload import AttentionBackend, Dtype, MemoryFormat, Mode, Workload
+from atlasbench.store.fields import check_record
 
 # 1: first version.
 # 2: `layers` in counts (tokens really computed), `matmul_flops_per_s` and `copy_bytes_per_s` in the environment,
-# `foreign_core_share` in timing.
+# `foreign_core_share` in timing, `ratio` (to a baseline, in turns) in the measurement.
 SCHEMA_VERSION = 2
 
 # A short step gives thousands of samples: beyond this many, a line keeps medians of as many contiguous batches.
@@ -32,21 +42,30 @@ class NewerSchemaError(RecordsError):
 
 def encode_record(record: Record) -> str:
     """One line of JSON, without its line break; a number that is none (infinite, say) becomes null."""
-    measurement, workload = record.measurement, record.workload
+    measurement = record.measurement
     line: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "run_id": record.run_id,
         "time": record.time,
         "family": record.family,
         "launch": record.launch,
-        "workload": {**asdict(workload), "resolution": [workload.resolution.height, workload.resolution.width]},
+        "workload": _encode_workload(record.workload),
         "measurement": {
             **asdict(measurement),
             "timing": None if measurement.timing is None else _encode_timing(measurement.timing),
+            "ratio": None if measurement.ratio is None else _encode_ratio(measurement.ratio),
         },
         "environment": asdict(record.environment),
     }
     return json.dumps(_finite(line), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _encode_workload(workload: Workload) -> dict[str, Any]:
+    return {**asdict(workload), "resolution": [workload.resolution.height, workload.resolution.width]}
+
+
+def _encode_ratio(ratio: PairedRatio) -> dict[str, Any]:
+    return {**asdict(ratio), "baseline": _encode_workload(ratio.baseline)}
 
 
 def _encode_timing(timing: Timing) -> dict[str, Any]:
@@ -89,18 +108,24 @@ def decode_record(line: str | bytes) -> Record:
             measurement=_decode_measurement(data["measurement"]),
             environment=_make(Environment, data["environment"]),
             run_id=data["run_id"],
-            time=str(data["time"]),
+            time=data["time"],
             family=data.get("family", ""),
             launch=data.get("launch", 1),
         )
-        # A record that cannot be told apart or shown is none, whatever its fields are called.
-        hash(record.key)
-        flatten_record(record)
+        check_record(record)
     except NewerSchemaError:
         raise
     except json.JSONDecodeError as error:
         raise RecordsError(f"not JSON ({error.msg} at column {error.colno})") from error
-    except (ArithmeticError, AtlasBenchError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AtlasBenchError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise RecordsError(f"not a record ({type(error).__name__}: {error})") from error
     return record
 
@@ -133,5 +158,7 @@ def _decode_measurement(data: Mapping[str, Any]) -> Measurement:
     parts = {"counts": Counts, "memory": Memory, "timing": Timing}
     if (counts := data.get("counts")) and counts.get("layers"):
         data = {**data, "counts": {**counts, "layers": [_make(LayerGroup, layer) for layer in counts["layers"]]}}
+    if ratio := data.get("ratio"):
+        data = {**data, "ratio": _make(PairedRatio, {**ratio, "baseline": _decode_workload(ratio["baseline"])})}
     decoded = {name: _make(kind, data[name]) if data.get(name) else None for name, kind in parts.items()}
     return _make(Measurement, {**data, **decoded, "status": Status(data["status"])})  # type: ignore[no-any-return]

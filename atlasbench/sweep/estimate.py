@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from atlasbench.analysis.gate.constants import (
+    CONFIRMATION_LAUNCHES,
+    DISCARDED_S,
+    MAX_TIME_S,
+    PASS_PAIRS,
+    RATIO_PAIRS,
+    TURN_S,
+)
 from atlasbench.core.plan import Plan
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.record import Measurement
@@ -23,16 +31,46 @@ def estimate_seconds(plan: Plan | Measurement, protocol: Protocol, flops_per_s: 
     """
     if isinstance(plan, Measurement) or flops_per_s <= 0:
         return 0.0
-    flops = plan.counts.flops if plan.counts else 0  # of a model that cannot be counted, only the fixed part
-    step_s = flops * plan.workload.batch_size / (flops_per_s * _TYPICAL_EFFICIENCY)
-    if step_s > protocol.slow_iteration_s:
-        warmup_s = step_s
-    else:
-        iterations = protocol.warmup_min_windows * protocol.warmup_window
-        warmup_s = min(max(iterations * step_s, protocol.warmup_min_s), protocol.warmup_max_s)
+    step_s = _step_seconds(plan, flops_per_s)
+    warmup_s = _warmup_seconds(step_s, protocol)
     wanted_s = max(protocol.min_time_s, protocol.min_samples * step_s)
     sampling_s = max(min(wanted_s, protocol.hard_stop_s), protocol.floor_samples * step_s)
     return min(_OVERHEAD_S + warmup_s + sampling_s + step_s, protocol.timeout_s)
+
+
+def estimate_turns_seconds(sides: Sequence[Plan], protocol: Protocol, flops_per_s: float, memory_bytes: int) -> float:
+    """Wall time of taking turns; 0 where the speed is not known.
+
+    Args:
+        sides: The workload and its baseline.
+        protocol: How long to warm up, and to take pairs.
+        flops_per_s: Speed of a large matrix product on the device.
+        memory_bytes: Of the device: where the workers do not fit together, one is launched for each turn.
+    """
+    if flops_per_s <= 0:
+        return 0.0
+    steps_s = [_step_seconds(side, flops_per_s) for side in sides]
+    # When it is warm, a worker looks how many iterations make a turn.
+    launch_s = sum(_OVERHEAD_S + _warmup_seconds(step_s, protocol) + step_s for step_s in steps_s)
+    pair_s = sum(max(step_s, DISCARDED_S + TURN_S) for step_s in steps_s)
+    peak_bytes = sum(side.counts.predicted_peak_bytes for side in sides if side.counts)
+    launches = CONFIRMATION_LAUNCHES if CONFIRMATION_LAUNCHES * peak_bytes <= memory_bytes else 0
+    if not launches:
+        pair_s += launch_s
+    pairs_s = max(min(PASS_PAIRS * pair_s, protocol.hard_stop_s), RATIO_PAIRS * pair_s)
+    return launches * launch_s + min(pairs_s, MAX_TIME_S)
+
+
+def _step_seconds(plan: Plan, flops_per_s: float) -> float:
+    flops = plan.counts.flops if plan.counts else 0  # of a model that cannot be counted, only the fixed part
+    return flops * plan.workload.batch_size / (flops_per_s * _TYPICAL_EFFICIENCY)
+
+
+def _warmup_seconds(step_s: float, protocol: Protocol) -> float:
+    if step_s > protocol.slow_iteration_s:
+        return step_s
+    iterations = protocol.warmup_min_windows * protocol.warmup_window
+    return min(max(iterations * step_s, protocol.warmup_min_s), protocol.warmup_max_s)
 
 
 def time_left(

@@ -95,7 +95,7 @@ def _check_drops(choice: ModelChoice, resolutions: Sequence[Resolution]) -> None
     scales = {resolution: _number_of_scales(choice, resolution) for resolution in resolutions}
     drops = [parse_scale_drop(drop) for drop in choice.scale_drops]
     if drops and _has_fixed_stages(choice):
-        raise ScaleDropError("--drop and the option depths (or composition=conv) exclude each other: give one.")
+        raise ScaleDropError("A scale drop and the option depths (or composition=conv) exclude each other: give one.")
     right = "Give one entry for each scale, or none."
     for drop in drops:
         if not any(_fits(drop, count) for count in scales.values()):

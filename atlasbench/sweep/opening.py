@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atlasbench.core.errors import InvalidWorkloadError
 from atlasbench.core.plan import Plan
@@ -20,6 +21,7 @@ from atlasbench.store.jsonl import RecordFile, UnreadableLine, check_writable, l
 from atlasbench.sweep.estimate import estimate_seconds
 from atlasbench.sweep.grid import expand_request
 from atlasbench.sweep.run import (
+    Measurer,
     NoStore,
     Progress,
     RecordKey,
@@ -28,6 +30,9 @@ from atlasbench.sweep.run import (
     new_run_id,
     run_sweep,
 )
+
+if TYPE_CHECKING:  # it imports scipy, which only a sweep with a baseline needs
+    from atlasbench.sweep.turns import TurnsMeasurer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,7 @@ class Sweep:
         workloads: What will be measured, in order.
         environment: Where.
         session: Plans and measures.
+        turns: Does so, too, and takes turns with a baseline; None where there is none.
         protocol: How long to warm up and sample.
         run_id: Names the file of records.
         out: Folder that keeps the records; None to keep them nowhere.
@@ -48,11 +54,16 @@ class Sweep:
     workloads: tuple[Workload, ...]
     environment: Environment
     session: Session
+    turns: TurnsMeasurer | None = None
     protocol: Protocol
     run_id: str
     out: Path | None = None
     finished: Mapping[RecordKey, Record]
     unreadable: Sequence[UnreadableLine]
+
+    @property
+    def _measurer(self) -> Measurer:
+        return self.turns or self.session
 
     def plan(self, on_progress: Callable[[Progress], None] = lambda _: None) -> list[Plan | Measurement]:
         """Count every workload, without measuring."""
@@ -60,7 +71,7 @@ class Sweep:
         for index, workload in enumerate(self.workloads):
             on_progress(Progress(index=index, total=len(self.workloads), workload=workload, phase="counting"))
             if workload_key(workload) not in plans:
-                plans[workload_key(workload)] = self.session.plan(workload)
+                plans[workload_key(workload)] = self._measurer.plan(workload)
         return [plans[workload_key(workload)] for workload in self.workloads]
 
     def estimate(self, plans: Sequence[Plan | Measurement]) -> list[float]:
@@ -71,8 +82,13 @@ class Sweep:
                 seconds.append(0.0)
                 continue
             speed = self.environment.matmul_flops_per_s.get(workload.dtype.torch_name, 0.0)
-            seconds.append(estimate_seconds(plan, self.protocol, speed))
+            seconds.append(estimate_seconds(plan, self.protocol, speed) + self._estimate_turns(plan, speed))
         return seconds
+
+    def _estimate_turns(self, plan: Plan | Measurement, speed: float) -> float:
+        if self.turns is None or isinstance(plan, Measurement):
+            return 0.0
+        return self.turns.estimate_seconds(plan, self.protocol, speed, self.environment.device_memory_bytes)
 
     def _is_too_large(self, plan: Plan | Measurement) -> bool:
         memory_bytes = self.environment.device_memory_bytes
@@ -92,7 +108,7 @@ class Sweep:
         with RecordFile(self.out, self.run_id) if self.out is not None else nullcontext(NoStore()) as store:
             yield from run_sweep(
                 self.workloads,
-                self.session,
+                self._measurer,
                 store,
                 environment=self.environment,
                 protocol=self.protocol,
@@ -112,6 +128,7 @@ def open_sweep(
     resume: bool = False,
     threads: int | None = None,
     force: bool = False,
+    baseline: str = "",
 ) -> Iterator[Sweep]:
     """Check everything that can be wrong with a request, and start the processes that will serve it.
 
@@ -122,29 +139,58 @@ def open_sweep(
         resume: Whether records of the folder stand for workloads that this environment has finished.
         threads: Cores to use on a CPU; all physical cores when None.
         force: Whether to try what is predicted not to fit in memory.
+        baseline: Label or name of the model that all others take turns with; empty for none.
 
     Raises:
         AtlasBenchError: If a name, a value, the device or the output folder is wrong.
     """
-    expand_request(replace(request, device="cpu" if request.device == "auto" else request.device))
+    asked = replace(request, device="cpu" if request.device == "auto" else request.device)
+    expand_request(asked)
+    if baseline:
+        from atlasbench.sweep.turns import find_baselines
+
+        find_baselines(asked, baseline)
     _check_threads(threads)
     earlier, unreadable = load_earlier_records(out) if resume and out is not None else ([], [])
     if out is not None:
         check_writable(out)
     with Session(threads=threads, force=force) as session:
         device, dtypes = session.choose_device(request.device, tuple(dtype.value for dtype in request.dtypes))
-        workloads = tuple(expand_request(replace(request, device=device, dtypes=tuple(map(Dtype, dtypes)))))
+        resolved = replace(request, device=device, dtypes=tuple(map(Dtype, dtypes)))
+        workloads = tuple(expand_request(resolved))
         _check_models(workloads, session)
+        environment, run_id = _probe_environment(session, device, dtypes), new_run_id()
+        finished = finished_records(earlier, protocol or Protocol(), force=force)
+        turns = None
+        if baseline and device != "meta":
+            turns = _take_turns(session, resolved, baseline, environment, run_id, force=force)
+            finished = {key: record for key, record in finished.items() if turns.is_complete(record)}
         yield Sweep(
             workloads=workloads,
-            environment=_probe_environment(session, device, dtypes),
+            environment=environment,
             session=session,
+            turns=turns,
             protocol=protocol or Protocol(),
-            run_id=new_run_id(),
+            run_id=run_id,
             out=out,
-            finished=finished_records(earlier, protocol or Protocol(), force=force),
+            finished=finished,
             unreadable=unreadable,
         )
+
+
+def _take_turns(
+    session: Session, request: SweepRequest, baseline: str, environment: Environment, run_id: str, *, force: bool
+) -> TurnsMeasurer:
+    """A measurer that takes turns; their order follows from the id of the run, which every record keeps."""
+    from atlasbench.sweep.turns import TurnsMeasurer, find_baselines
+
+    return TurnsMeasurer(
+        session,
+        find_baselines(request, baseline),
+        threads=environment.threads,
+        force=force,
+        rng=random.Random(run_id),
+    )
 
 
 def _probe_environment(session: Session, device: str, dtypes: Sequence[str]) -> Environment:

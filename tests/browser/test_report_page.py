@@ -152,7 +152,7 @@ def test_a_copy_button_copies_its_command_and_says_so(browser: WebDriver) -> Non
     assert expected.startswith("atlasbench profile ")
 
 
-def test_a_picture_can_be_saved_as_it_is_shown(browser: WebDriver) -> None:
+def test_every_picture_can_be_saved(browser: WebDriver) -> None:
     links = browser.find_elements(By.CSS_SELECTOR, "a.save")
 
     assert len(links) == len(browser.find_elements(By.TAG_NAME, "figure"))

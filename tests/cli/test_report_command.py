@@ -67,7 +67,7 @@ def test_broken_lines_are_named_on_the_page_and_on_stderr(run: Run, write: Write
     ended = run("report")
 
     assert ended.code == 0
-    assert ended.err.startswith("1 unreadable line skipped: results/a.jsonl:2: ")
+    assert ended.err.startswith("warning: 1 unreadable line skipped: results/a.jsonl:2: ")
     assert "<strong>Left out:</strong> 1 unreadable line skipped: results/a.jsonl:2: " in page_in(tmp_path)
 
 

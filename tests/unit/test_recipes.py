@@ -24,7 +24,7 @@ def write(folder: Path, text: str) -> Path:
 def test_a_recipe_needs_only_models_and_resolutions(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, SHORTEST))
 
-    assert (recipe.name, recipe.title, recipe.quick, recipe.timing) == ("mine", "", False, {})
+    assert (recipe.title, recipe.quick, recipe.timing) == ("", False, {})
     assert recipe.request == SweepRequest(
         models=(ModelChoice(name="vit_b"),), resolutions=(Resolution(1024, 1024),), device="auto"
     )
@@ -56,12 +56,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     """
     recipe = load_recipe(write(tmp_path, text))
 
-    assert (recipe.name, recipe.title, recipe.quick, recipe.timing) == (
-        "all of it",
-        "Everything",
-        True,
-        {"min_samples": 30},
-    )
+    assert (recipe.title, recipe.quick, recipe.timing) == ("Everything", True, {"min_samples": 30})
     assert recipe.request == SweepRequest(
         models=(
             ModelChoice(
@@ -82,6 +77,10 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         attention_backend=AttentionBackend.FLASH,
         options={"mlp_ratio": 2.5, "num_classes": 100},
     )
+
+
+def test_a_recipe_without_a_title_is_shown_by_its_name(tmp_path: Path) -> None:
+    assert load_recipe(write(tmp_path, f"name = 'Mine'\n{SHORTEST}")).title == "Mine"
 
 
 def test_models_are_names_or_tables_in_one_list(tmp_path: Path) -> None:
@@ -139,6 +138,7 @@ def test_models_are_names_or_tables_in_one_list(tmp_path: Path) -> None:
         (f"{SHORTEST}memory_format = 'nhwc'", "memory_format: 'nhwc' is not one of contiguous, channels_last."),
         (f"{SHORTEST}timing = {{ zzz = 1 }}", "timing: there is no constant 'zzz'. There are: warmup_window, "),
         (f"{SHORTEST}title = '''a\nb'''", "title: must be one line of text in quotes, got 'a\\nb'."),
+        (f"{SHORTEST}timing = {{ min_samples = 1{'0' * 400} }}", "timing: min_samples must be a whole number, got 100"),
         ("models = ", "is not TOML: Invalid value (at "),
         ("models = 'a'\nmodels = 'b'", "is not TOML: Cannot overwrite a value"),
     ],
@@ -202,3 +202,9 @@ def test_every_recipe_of_the_project_has_a_head_and_names_workloads(path: Path) 
     assert len(workloads) >= 2
     assert "infer" in recipe.request.modes
     assert ("train" in recipe.request.modes) == path.stem.startswith(("table", "figure"))
+
+
+def test_the_table_of_a_gate_is_left_to_the_gate(tmp_path: Path) -> None:
+    path = tmp_path / "nightly.toml"
+    path.write_text('models = ["vit_ti"]\nresolutions = [64]\n[gate]\ntolerance = "5%"\n')
+    assert load_recipe(path).request.resolutions == (Resolution(64, 64),)

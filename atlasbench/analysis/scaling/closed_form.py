@@ -18,13 +18,14 @@ from atlasbench.core.scales import (
     window_shapes,
 )
 from atlasbench.core.workload import Mode, Workload
-from atlasbench.registry import ModelEntry, find_claim, find_entry
+from atlasbench.registry import find_claim, find_entry
 
 # Defaults of the two builders, for what neither the registry's arguments nor the options say.
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "atlas": {"embed_dim": 384, "patch_size": 16, "downsample_stride": 4},
     "blocks": {"embed_dim": 768, "patch_size": 4, "downsample_stride": 8, "depth": 4},
 }
+_NUMBERS = ("patch_size", "window_size", "downsample_stride", "embed_dim")
 _TRAINING = 3  # times the forward pass: the gradient of a product of two activations is two products
 
 
@@ -55,39 +56,36 @@ def closed_form(record: Record) -> ClosedForm | None:
     entry = find_entry(workload.model)
     if entry is None or find_claim(workload.model, workload.options) is not Law.MULTI_SCALE:
         return None
+    options = {"window_size": 16, "communication": "both", **_DEFAULTS[entry.family], **entry.arguments}
     try:
-        return _evaluate(workload, entry)
-    except (AtlasBenchError, TypeError, ValueError):
+        return _evaluate({**options, **workload.options}, workload)
+    except (AtlasBenchError, TypeError, OverflowError):
         return None
 
 
-def _evaluate(workload: Workload, entry: ModelEntry) -> ClosedForm:
-    options = {"window_size": 16, "communication": "both", **_DEFAULTS[entry.family], **entry.arguments}
-    options |= workload.options
-    window = options["window_size"]
-    grids = token_grids(
-        workload.resolution,
-        patch_size=options["patch_size"],
-        window_size=window,
-        downsample_stride=options["downsample_stride"],
-    )
-    flops = atlas_attention_flops(
-        grids,
-        window,
-        options["embed_dim"],
-        _depths(options, workload.scale_drop, len(grids)),
-        communication=options["communication"],
-    )
+def _evaluate(options: Mapping[str, Any], workload: Workload) -> ClosedForm | None:
+    patch, window, stride, width = numbers = [options[name] for name in _NUMBERS]
+    if not all(map(_is_positive, numbers)):
+        return None
+    grids = token_grids(workload.resolution, patch_size=patch, window_size=window, downsample_stride=stride)
+    depths = _depths(options, workload.scale_drop, len(grids))
+    if not depths or not all(map(_is_positive, depths)):
+        return None
+    flops = atlas_attention_flops(grids, window, width, depths, communication=options["communication"])
     flops *= _TRAINING if workload.mode is Mode.TRAIN else 1
     height, width = window_shapes(grids, window)[0]
     nominal = flops * window**2 / (height * width) if len(grids) == 1 else float(flops)
     return ClosedForm(flops=flops, nominal_flops=nominal, num_scales=len(grids), tokens=grids[0][0] * grids[0][1])
 
 
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def _depths(options: Mapping[str, Any], scale_drop: str, num_scales: int) -> tuple[int, ...]:
     """Blocks of every stage; one stage is what keeps all scales."""
     if "depth" in options:
-        return (int(options["depth"]),)
+        return (options["depth"],)
     if scale_drop:
         return parse_scale_drop(scale_drop) or (DEFAULT_DEPTH,)
     if (depths := options.get("depths")) is not None:

@@ -7,50 +7,80 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from atlasbench.analysis.scaling.quantities import Quantity, read_value
-from atlasbench.analysis.series import Series, series_key
+from atlasbench.analysis.series import Machine, Series, group_series, series_key, split_machines
 from atlasbench.core.record import Record
 from atlasbench.core.resolution import Resolution
+from atlasbench.core.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Records of one series that have a quantity, smallest first, and where they were taken."""
+    """Records of one series that have a quantity, smallest first, and where they were taken.
+
+    Attributes:
+        label: The series, told from all others on any machine.
+        machine: Empty for what is counted, which is the same on every machine.
+        quantity: What they all have.
+        records: One for each size.
+    """
 
     label: str
     machine: str
+    quantity: Quantity
     records: tuple[Record, ...]
 
 
-def find_curves(series: Sequence[Series], quantity: Quantity) -> Iterator[Curve]:
-    """Curves of a quantity: one for each series, or, of what is counted, one for its sizes on all machines together."""
-    return _counted_curves(series, quantity) if quantity.is_counted else _measured_curves(series, quantity)
+def find_curves(records: Sequence[Record]) -> Iterator[Curve]:
+    """Curves of every series: of what is counted one for all machines, of what is measured one for each.
+
+    Args:
+        records: Oldest first.
+    """
+    machines = split_machines(records)
+    parts = [series for machine in machines for series in group_series(machine)]
+    for key, label in _label_series(records).items():
+        yield from _find_curves([part for part in parts if _key_anywhere(part.workload) == key], label)
 
 
-def _counted_curves(series: Sequence[Series], quantity: Quantity) -> Iterator[Curve]:
-    """The sizes of a series from every machine together; of equal sizes the record that knows its layers."""
-    together: dict[Any, dict[Resolution, Record]] = {}
-    labels: dict[Any, str] = {}
-    for item in series:
-        key = series_key(replace(item.workload, device="meta"))
-        labels.setdefault(key, item.label)
-        sizes = together.setdefault(key, {})
-        for record in item.records:
-            known = sizes.get(record.workload.resolution)
-            if read_value(record, quantity) is not None and (known is None or not _knows_layers(known)):
-                sizes[record.workload.resolution] = record
-    for key, sizes in together.items():
-        if sizes:
-            records = sorted(sizes.values(), key=lambda record: record.workload.resolution.pixels)
-            yield Curve(label=labels[key], machine="", records=tuple(records))
+def _label_series(records: Sequence[Record]) -> dict[Any, str]:
+    """The label of every series by its key, both whatever machine it ran on."""
+    if not records:
+        return {}
+    anywhere = tuple(replace(record, workload=replace(record.workload, device="meta")) for record in records)
+    machine = Machine(name="", environment=records[0].environment, records=anywhere)
+    return {series_key(series.workload): series.label for series in group_series(machine)}
 
 
-def _measured_curves(series: Sequence[Series], quantity: Quantity) -> Iterator[Curve]:
-    for item in series:
-        records = [record for record in item.records if read_value(record, quantity)]
-        if quantity is Quantity.MEMORY:
-            records = _of_one_method(records)
-        if records:
-            yield Curve(label=item.label, machine=item.machine, records=tuple(records))
+def _key_anywhere(workload: Workload) -> Any:
+    return series_key(replace(workload, device="meta"))
+
+
+def _find_curves(parts: Sequence[Series], label: str) -> Iterator[Curve]:
+    """Curves of a series.
+
+    Args:
+        parts: Its records machine by machine.
+        label: Of the series.
+    """
+    for quantity in (quantity for quantity in Quantity if quantity.is_counted):
+        if counted := _count_sizes([record for part in parts for record in part.records], quantity):
+            yield Curve(label=label, machine="", quantity=quantity, records=counted)
+    for part in parts:
+        for quantity in (quantity for quantity in Quantity if not quantity.is_counted):
+            measured = [record for record in part.records if read_value(record, quantity)]
+            if quantity is Quantity.MEMORY:
+                measured = _of_one_method(measured)
+            if measured:
+                yield Curve(label=label, machine=part.machine, quantity=quantity, records=tuple(measured))
+
+
+def _count_sizes(records: Sequence[Record], quantity: Quantity) -> tuple[Record, ...]:
+    """One record for each size: the first that knows its layers, or else the first."""
+    counted = [record for record in records if read_value(record, quantity) is not None]
+    sizes: dict[Resolution, Record] = {}
+    for record in sorted(counted, key=lambda record: not _knows_layers(record)):
+        sizes.setdefault(record.workload.resolution, record)
+    return tuple(sorted(sizes.values(), key=lambda record: record.workload.resolution.pixels))
 
 
 def _of_one_method(records: Sequence[Record]) -> list[Record]:

@@ -12,6 +12,7 @@ from atlasbench.analysis.scaling.samples import Samples
 from atlasbench.core.compat import StrEnum
 from atlasbench.core.laws import Law
 
+_TRACE = 1e-3  # of the largest size: what exact values have less of is not there
 LEAST_RANGE = 16  # times the pixels, from the smallest to the largest size: below, all laws look alike
 
 
@@ -72,7 +73,7 @@ def decide(samples: Samples, claim: Law | None, rules: Rules) -> Decision:
     no such law fits, a faster one does, and what grows by it is more than a trace. Between N and a logarithm only
     exact values decide.
     """
-    if shortage := _find_shortage(samples, rules):
+    if shortage := find_shortage(samples, rules):
         return shortage
     fits = fit_laws(samples)
     holding = next((law for law, fit in fits.items() if fit.is_acceptable), None)
@@ -81,20 +82,20 @@ def decide(samples: Samples, claim: Law | None, rules: Rules) -> Decision:
     if claim is not None and holding.growth > claim.growth:
         return _decide_too_fast(holding, fits, rules)
     if claim is not None and rules.is_strict and holding.growth < claim.growth:
-        reason = f"grows like {holding}, slower than claimed"
-        return Decision(judgement=Judgement.INCONSISTENT, reason=reason, law=holding, fits=fits)
+        return _decide_too_slow(claim, holding, fits)
     return _decide_by_exclusion(samples, claim, holding, fits, rules)
 
 
-def _find_shortage(samples: Samples, rules: Rules) -> Decision | None:
-    """Too few sizes, or too close to each other."""
+def find_shortage(samples: Samples, rules: Rules) -> Decision | None:
+    """Too few sizes, or too close to each other; None where neither. Sizes of equally many pixels count as one."""
+    count = len(set(samples.pixels.tolist()))
     span = float(samples.pixels[-1] / samples.pixels[0])
-    if samples.count >= rules.least_sizes and span >= LEAST_RANGE:
+    if count >= rules.least_sizes and span >= LEAST_RANGE:
         return None
-    more = max(rules.least_sizes - samples.count, math.ceil(math.log(LEAST_RANGE / span, 4)))
+    more = max(rules.least_sizes - count, math.ceil(math.log(LEAST_RANGE / span, 4)))
     reason = (
-        f"too few sizes: {samples.count}, at least {rules.least_sizes} are needed"
-        if samples.count < rules.least_sizes
+        f"too few sizes: {count}, at least {rules.least_sizes} are needed"
+        if count < rules.least_sizes
         else f"too narrow: {span:.1f} times the pixels, at least {LEAST_RANGE} are needed"
     )
     return Decision(judgement=Judgement.CANNOT_TELL, reason=reason, larger_sizes=more)
@@ -103,6 +104,9 @@ def _find_shortage(samples: Samples, rules: Rules) -> Decision | None:
 def _decide_without_law(claim: Law | None, fits: Mapping[Law, LawFit], rules: Rules) -> Decision:
     """No law fits: for exact values growth beyond the claim still shows, in what the smaller sizes foretold."""
     last = fits[claim or Law.QUADRATIC]
+    if not last.freedom:
+        reason = f"too few sizes: {last.law} and its linear part pass through all of them"
+        return Decision(judgement=Judgement.CANNOT_TELL, reason=reason, larger_sizes=1, fits=fits)
     if claim is not None and rules.is_exact and last.held_out > rules.ruled_out:
         times = 1 / max(1 - last.held_out, 1e-6)
         reason = f"no law fits; the largest sizes are up to {times:.1f} times what {claim} foretells"
@@ -114,16 +118,27 @@ def _decide_without_law(claim: Law | None, fits: Mapping[Law, LawFit], rules: Ru
 
 
 def _decide_too_fast(holding: Law, fits: Mapping[Law, LawFit], rules: Rules) -> Decision:
-    """Only a faster law than the claim fits: exact values say so, measured ones where kernels cannot explain it."""
+    """Only a faster law than the claim fits: the claim fails by what nothing else can explain."""
     share = fits[holding].share
     if not rules.is_exact and holding.growth <= Law.LINEAR_LOG.growth:
         excuse = "kernels that lose speed look the same"
     elif share < rules.failing:
-        excuse = "too little to tell from kernels that lose speed"
+        what = "maps smaller than windows" if rules.is_exact else "kernels that lose speed"
+        excuse = f"too little to tell from {what}"
     else:
         reason = f"grows like {holding}: {100 * share:.0f} % of the largest size"
         return Decision(judgement=Judgement.INCONSISTENT, reason=reason, law=holding, fits=fits)
     reason = f"{100 * share:.0f} % of the largest size may grow like {holding}: {excuse}"
+    return Decision(judgement=Judgement.CANNOT_TELL, reason=reason, larger_sizes=1, fits=fits)
+
+
+def _decide_too_slow(claim: Law, holding: Law, fits: Mapping[Law, LawFit]) -> Decision:
+    """A slower law than the claim fits: the claim fails if nothing grows like it, and a small part cannot be told."""
+    share = fits[claim].share
+    if share < _TRACE:
+        reason = f"grows like {holding}, slower than claimed"
+        return Decision(judgement=Judgement.INCONSISTENT, reason=reason, law=holding, fits=fits)
+    reason = f"{holding} fits, and {claim} in {100 * share:.1f} % of the largest size, too"
     return Decision(judgement=Judgement.CANNOT_TELL, reason=reason, larger_sizes=1, fits=fits)
 
 
@@ -141,6 +156,7 @@ def _decide_by_exclusion(
         law = bound if holding.growth == bound.growth and fits[bound].is_acceptable else holding
         return Decision(judgement=judgement, law=law, also=also, fits=fits)
     more = larger_sizes_needed(samples, fits, allowed, rules.ruled_out)
+    more = max(more, 1) if rules.is_exact else more  # counts have no noise: larger sizes decide sooner or later
     reason = f"{faster[0]} in {100 * rules.ruled_out:.0f} % of the largest size is not ruled out"
     if not more:
         reason = f"too noisy, about {100 * mean_error(samples):.1f} % a size: {reason}"

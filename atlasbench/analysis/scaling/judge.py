@@ -8,11 +8,13 @@ from dataclasses import replace
 from atlasbench.analysis.exponent import fit_exponent
 from atlasbench.analysis.scaling.closed_form import ClosedForm, closed_form
 from atlasbench.analysis.scaling.curves import Curve, find_curves
-from atlasbench.analysis.scaling.decision import Judgement, decide
-from atlasbench.analysis.scaling.quantities import RULES, Quantity, claim_for, read_value
+from atlasbench.analysis.scaling.decision import Decision, Judgement, decide, find_shortage
+from atlasbench.analysis.scaling.fits import fit_laws
+from atlasbench.analysis.scaling.quantities import RULES, Quantity, find_claim_on, read_value
 from atlasbench.analysis.scaling.regressors import TokenSource, build_samples, find_token_source, finest_tokens
+from atlasbench.analysis.scaling.samples import Samples
 from atlasbench.analysis.scaling.verdict import ScalingVerdict
-from atlasbench.analysis.series import group_series, split_machines
+from atlasbench.core.kinds import Kind
 from atlasbench.core.laws import WINDOW_TOKENS
 from atlasbench.core.record import Record
 from atlasbench.core.resolution import Resolution
@@ -33,53 +35,51 @@ def judge_scaling(records: Sequence[Record]) -> list[ScalingVerdict]:
         records: Oldest first.
 
     Returns:
-        Models in the order of their first records; quantities that no record has are left out.
+        Series in the order of their first records; quantities that no record has are left out.
     """
-    machines = split_machines(records)
-    series = [item for machine in machines for item in group_series(machine)]
-    labels = list(dict.fromkeys(item.label for item in series))
-    names = ["", *(machine.name for machine in machines)]
-    verdicts = [_judge(curve, quantity) for quantity in Quantity for curve in find_curves(series, quantity)]
-    # Quantities stay in their order: sorting is stable.
-    return sorted(verdicts, key=lambda item: (labels.index(item.label), names.index(item.machine)))
+    return [_judge(curve) for curve in find_curves(records)]
 
 
-def _judge(curve: Curve, quantity: Quantity) -> ScalingVerdict:
-    first = curve.records[0]
+def _judge(curve: Curve) -> ScalingVerdict:
+    quantity, first = curve.quantity, curve.records[0]
     verdict = ScalingVerdict(
         label=curve.label,
         model=first.workload.model,
         machine=curve.machine,
         quantity=quantity,
         kind=_kind(first, quantity),
-        claim=claim_for(first, quantity),
-        judgement=Judgement.NOT_APPLICABLE,
+        claim=find_claim_on(curve.records, quantity),
+        judgement=Judgement.CANNOT_TELL,
     )
-    if not all(read_value(record, quantity) for record in curve.records):
-        return replace(verdict, reason="there is none")
+    without = [str(record.workload.resolution) for record in curve.records if not read_value(record, quantity)]
+    if len(without) == len(curve.records):
+        return replace(verdict, judgement=Judgement.NOT_APPLICABLE, reason="there is none")
+    if without:
+        return replace(verdict, reason=f"there is none at {' '.join(without)} px, and some at other sizes")
     forms = [closed_form(record) for record in curve.records]
     if quantity is Quantity.ATTENTION and (difference := _first_difference(curve.records, forms)):
         return replace(verdict, judgement=Judgement.INCONSISTENT, reason=difference)
     records = _inside_claim(curve.records, forms) if quantity.is_counted else curve.records
     if not records:
-        reason = "every size fits one window, where the claim says nothing"
-        return replace(verdict, judgement=Judgement.CANNOT_TELL, reason=reason)
-    is_equal = quantity is Quantity.ATTENTION and None not in forms
-    return _judge_growth(verdict, records, _say_equal(forms) if is_equal else "")
+        return replace(verdict, reason="every size fits one window, where the claim says nothing")
+    return _judge_growth(verdict, records, forms if quantity is Quantity.ATTENTION else ())
 
 
-def _judge_growth(verdict: ScalingVerdict, records: Sequence[Record], equality: str) -> ScalingVerdict:
+def _judge_growth(
+    verdict: ScalingVerdict, records: Sequence[Record], equal_forms: Sequence[ClosedForm | None]
+) -> ScalingVerdict:
     """Judge by the records of sizes that the claim is about.
 
     Args:
         verdict: What is known before.
         records: Smallest first.
-        equality: What was found about a closed form, which says more than that the claimed law itself fits best.
+        equal_forms: Closed forms, one for each size of the series, that the values were found equal to; None where
+            there is none.
     """
-    rules = RULES[verdict.quantity]
     source = find_token_source(records)
     samples = build_samples(records, verdict.quantity, source)
-    decision = decide(samples, verdict.claim, replace(rules, is_strict=rules.is_strict and not equality))
+    forms = [form for form in equal_forms if form is not None]
+    decision = _decide(samples, verdict, is_proven=any(form.num_scales > 1 for form in forms))
     resolutions = tuple(record.workload.resolution for record in records)
     law = decision.law or verdict.claim
     fit = decision.fits.get(law) if law is not None else None
@@ -87,7 +87,7 @@ def _judge_growth(verdict: ScalingVerdict, records: Sequence[Record], equality: 
     return replace(
         verdict,
         judgement=decision.judgement,
-        reason="; ".join(filter(None, (decision.reason, equality, _SOURCE_WORDS[source]))),
+        reason="; ".join(filter(None, (decision.reason, _say_equal(forms), _SOURCE_WORDS[source]))),
         law=decision.law,
         also=decision.also,
         resolutions=resolutions,
@@ -97,6 +97,14 @@ def _judge_growth(verdict: ScalingVerdict, records: Sequence[Record], equality: 
         held_out=fit.held_out if fit is not None else None,
         add_resolutions=_advise(resolutions, decision.larger_sizes),
     )
+
+
+def _decide(samples: Samples, verdict: ScalingVerdict, *, is_proven: bool) -> Decision:
+    """Decide by fits, unless values equal to a closed form with a constant window prove the claim at their sizes."""
+    rules = RULES[verdict.quantity]
+    if is_proven and find_shortage(samples, rules) is None:
+        return Decision(judgement=Judgement.CONSISTENT, law=verdict.claim, fits=fit_laws(samples))
+    return decide(samples, verdict.claim, rules)
 
 
 def _first_difference(records: Sequence[Record], forms: Sequence[ClosedForm | None]) -> str:
@@ -111,9 +119,11 @@ def _first_difference(records: Sequence[Record], forms: Sequence[ClosedForm | No
     return ""
 
 
-def _say_equal(forms: Sequence[ClosedForm | None]) -> str:
+def _say_equal(forms: Sequence[ClosedForm]) -> str:
+    if not forms:
+        return ""
     sizes = "1 size" if len(forms) == 1 else f"all {len(forms)} sizes"
-    has_scales = any(form is not None and form.num_scales > 1 for form in forms)
+    has_scales = any(form.num_scales > 1 for form in forms)
     window = "" if has_scales else ", where one window takes the whole grid"
     return f"equal to the closed form at {sizes}{window}"
 
@@ -142,9 +152,9 @@ def _advise(resolutions: Sequence[Resolution], count: int) -> tuple[Resolution, 
     return tuple(added)
 
 
-def _kind(record: Record, quantity: Quantity) -> str:
+def _kind(record: Record, quantity: Quantity) -> Kind:
     if quantity.is_counted:
-        return "counted"
+        return Kind.COUNTED
     memory = record.measurement.memory
     is_predicted = quantity is Quantity.MEMORY and memory is not None and memory.method == "predicted"
-    return "predicted" if is_predicted else "measured"
+    return Kind.PREDICTED if is_predicted else Kind.MEASURED

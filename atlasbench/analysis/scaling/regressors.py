@@ -11,10 +11,10 @@ from functools import partial
 import numpy as np
 
 from atlasbench.analysis.scaling.closed_form import closed_form
-from atlasbench.analysis.scaling.quantities import Quantity, read_error, read_value
+from atlasbench.analysis.scaling.quantities import Quantity, find_claim_on, read_error, read_value
 from atlasbench.analysis.scaling.samples import Samples, Vector
 from atlasbench.core.compat import StrEnum
-from atlasbench.core.laws import Law
+from atlasbench.core.laws import WINDOW_TOKENS, Law
 from atlasbench.core.record import LayerGroup, Record
 
 _PIXELS_PER_TOKEN = 256  # of a 16 px patch, where nothing better is known
@@ -59,9 +59,12 @@ def build_samples(records: Sequence[Record], quantity: Quantity, source: TokenSo
     growth = {law: row(partial(_arithmetic, source=source, law=law)) for law in Law}
     if (multi_scale := _multi_scale_row(records)) is not None:
         growth[Law.MULTI_SCALE] = multi_scale
+    # Where all tokens are said to meet, a small map that is one window would hide just that.
+    is_local = find_claim_on(records, quantity) is not Law.QUADRATIC
+    windows = (partial(_in_windows, source=source),) if is_local else ()
     readers: Mapping[Quantity, tuple[Callable[[Record], float], ...]] = {
-        Quantity.ATTENTION: (),
-        Quantity.TOTAL: (_linear_flops,),
+        Quantity.ATTENTION: windows,
+        Quantity.TOTAL: (_linear_flops, *windows),
         Quantity.MEMORY: (_params, _pixels),
         Quantity.LATENCY: (lambda _: 1.0, _linear_flops),
     }
@@ -77,6 +80,11 @@ def build_samples(records: Sequence[Record], quantity: Quantity, source: TokenSo
 
 def _arithmetic(record: Record, *, source: TokenSource, law: Law) -> float:
     return sum(group.values * law.per_token(group.tokens) for group in _groups(record, source))
+
+
+def _in_windows(record: Record, *, source: TokenSource) -> float:
+    """N, where windows of the paper reach no farther than a map that is smaller than one."""
+    return sum(group.values * min(group.tokens, WINDOW_TOKENS) for group in _groups(record, source))
 
 
 def _groups(record: Record, source: TokenSource) -> Sequence[LayerGroup]:

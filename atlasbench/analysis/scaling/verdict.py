@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from atlasbench.analysis.exponent import Exponent
 from atlasbench.analysis.scaling.decision import Judgement
 from atlasbench.analysis.scaling.quantities import Quantity
+from atlasbench.core.kinds import Kind
 from atlasbench.core.laws import Law
 from atlasbench.core.resolution import Resolution
 
@@ -22,7 +23,7 @@ class ScalingVerdict:
         model: Its model.
         machine: Where it was measured; empty for what is counted, which is the same on every machine.
         quantity: What grows.
-        kind: `counted`, `predicted` or `measured`.
+        kind: Counted, predicted or measured.
         claim: The law that is claimed; None where nothing is.
         judgement: In one word.
         reason: In a few; empty where there is nothing to add.
@@ -40,7 +41,7 @@ class ScalingVerdict:
     model: str
     machine: str
     quantity: Quantity
-    kind: str
+    kind: Kind
     claim: Law | None
     judgement: Judgement
     reason: str = ""
@@ -74,12 +75,8 @@ def summarize_verdicts(verdicts: Sequence[ScalingVerdict]) -> str:
     """One sentence: which claims fail, or that all hold, and how many cannot be told."""
     if not verdicts:
         return "Nothing to judge: no record has counts, memory or times."
-    failed = [
-        f"{item.label} {item.quantity} is claimed {item.claim}, {f'grows like {item.law}' if item.law else item.reason}"
-        for item in verdicts
-        if item.judgement is Judgement.INCONSISTENT
-    ]
-    counts = Counter(item.judgement for item in verdicts)
+    failed = [_say_failure(item) for item in verdicts if item.judgement is Judgement.INCONSISTENT]
+    counts = Counter(item.judgement for item in verdicts if item.claim is not None)
     holding, untold = counts[Judgement.CONSISTENT], counts[Judgement.CANNOT_TELL]
     sentences = []
     if failed:
@@ -88,6 +85,12 @@ def summarize_verdicts(verdicts: Sequence[ScalingVerdict]) -> str:
         told = [_count(holding, "claim holds", "claims hold")] if holding else []
         sentences.append(f"{', '.join([*told, *([f'{untold} cannot be told'] if untold else [])])}.")
     return " ".join(sentences) or "No model here makes a claim."
+
+
+def _say_failure(verdict: ScalingVerdict) -> str:
+    where = f" on {verdict.machine}" if verdict.machine else ""
+    found = f"grows like {verdict.law}" if verdict.law is not None else verdict.reason
+    return f"{verdict.label} {verdict.quantity}{where} is claimed {verdict.claim}, {found}"
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -8,15 +8,16 @@ from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from atlasbench.analysis.panels import has_time, split_settings
 from atlasbench.analysis.points import Point, read_flops, read_time_per_image
 from atlasbench.analysis.trade import AccuracyTable, Trade, find_trade, split_tables
+from atlasbench.core.record import Environment
 from atlasbench.core.workload import Mode
 from atlasbench.report.figures.axes import Format, set_accuracy_axis, set_log_axis, write_quantity, write_seconds
-from atlasbench.report.figures.canvas import finish_layout, new_canvas, set_panel_title
-from atlasbench.report.figures.corner import describe_corner
-from atlasbench.report.figures.curves import draw_curves, explain_fallback, key_of, label_curves
+from atlasbench.report.figures.canvas import finish_layout, new_canvas, set_panel_title, write_foot
+from atlasbench.report.figures.curves import draw_curves, explain_fallback, explain_uncounted, key_of, label_curves
 from atlasbench.report.figures.labels import EndLabel
 from atlasbench.report.figures.material import Material, slug
 from atlasbench.report.figures.picture import Picture
@@ -24,6 +25,7 @@ from atlasbench.report.figures.point_labels import add_point_labels
 from atlasbench.report.figures.theme import Palette, Theme
 
 _PANEL_IN = 2.5
+_FRONT_WIDTH = 0.8  # points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +37,16 @@ class TradePanel:
         label: Of the horizontal axis, with the kind of its numbers.
         write: How ticks are written.
         trade: The points and their front.
+        environments: Where the costs are from.
+        remark: What to know about the costs; empty for nothing.
     """
 
     title: str
     label: str
     write: Format
     trade: Trade
+    environments: tuple[Environment, ...]
+    remark: str = ""
 
 
 def trade_pictures(material: Material) -> list[Picture]:
@@ -50,10 +56,10 @@ def trade_pictures(material: Material) -> list[Picture]:
         panels = [*_flops_panels(table, material), *_time_panels(table, material)]
         if not panels:
             continue
-        environments = [machine.environment for machine in material.machines]
-        foot = describe_corner(
-            environments,
-            f"{table.title}. Grey steps: the Pareto front, above which there is nothing.",
+        foot = write_foot(
+            [environment for panel in panels for environment in panel.environments],
+            f"Accuracy: {table.title}.",
+            *(panel.remark for panel in panels),
             explain_fallback(curve for panel in panels for curve in panel.trade.curves),
         )
         pictures.append(
@@ -61,8 +67,8 @@ def trade_pictures(material: Material) -> list[Picture]:
                 name=slug(f"accuracy cost {table.name}"),
                 title="Accuracy against cost",
                 caption=(
-                    f"Top-1 accuracy ({table.title}) against what an image costs, logarithmic. The grey steps "
-                    "go through the models that no other beats in both (Pareto front)."
+                    f"Top-1 accuracy ({table.title}) against what an image costs, logarithmic; better is up and left. "
+                    "The grey steps go through what nothing else beats in both (Pareto front)."
                 ),
                 draw=partial(draw_trade, panels, material.palette, foot),
             )
@@ -71,15 +77,21 @@ def trade_pictures(material: Material) -> list[Picture]:
 
 
 def _flops_panels(table: AccuracyTable, material: Material) -> Iterator[TradePanel]:
-    machines = reversed(material.machines)  # the newest record comes last
-    records = [record for machine in machines for record in machine.records if record.workload.mode is Mode.INFER]
-    trade = find_trade(table, records, read_flops)
+    found = [
+        (machine.environment, record)
+        for machine in reversed(material.machines)  # the newest record comes last
+        for record in machine.records
+        if record.workload.mode is Mode.INFER and any(point.matches(record.workload) for point in table.points)
+    ]
+    trade = find_trade(table, [record for _, record in found], read_flops)
     if trade is not None:
         yield TradePanel(
             title="Accuracy against FLOPs",
             label="FLOPs per image, forward (counted)",
             write=write_quantity,
             trade=trade,
+            environments=tuple(environment for environment, _ in reversed(found)),
+            remark=explain_uncounted(record for _, record in found),
         )
 
 
@@ -88,7 +100,11 @@ def _time_panels(table: AccuracyTable, material: Material) -> Iterator[TradePane
     for machine in material.machines:
         trades = [
             TradePanel(
-                title=panel.title, label=f"time per image, {setting.words} (measured)", write=write_seconds, trade=trade
+                title=panel.title,
+                label=f"time per image, {setting.words} (measured)",
+                write=write_seconds,
+                trade=trade,
+                environments=panel.environments,
             )
             for setting in split_settings([machine], has_time)
             for panel in setting.panels
@@ -101,7 +117,8 @@ def _time_panels(table: AccuracyTable, material: Material) -> Iterator[TradePane
 def draw_trade(panels: Sequence[TradePanel], palette: Palette, foot: Sequence[str], theme: Theme) -> Figure:
     """A panel for each cost or machine."""
     curves = [curve for panel in panels for curve in panel.trade.curves]
-    figure, axes = new_canvas(theme, len(panels), foot=foot, key=key_of(curves, theme), panel_in=_PANEL_IN)
+    front = Line2D([], [], color=theme.muted, linewidth=_FRONT_WIDTH, label="Pareto front; better is up and left")
+    figure, axes = new_canvas(theme, len(panels), foot=foot, key=[*key_of(curves, theme), front], panel_in=_PANEL_IN)
     for frame, panel in zip(axes, panels, strict=True):
         points = [point for curve in panel.trade.curves for point in curve.points]
         set_log_axis(frame, [point.x for point in points], panel.write, which="x")
@@ -109,13 +126,13 @@ def draw_trade(panels: Sequence[TradePanel], palette: Palette, foot: Sequence[st
         set_panel_title(frame, panel.title, theme)
         frame.set_xlabel(panel.label)
         x, y = zip(*_outline_front(frame, panel.trade.front), strict=True)
-        frame.plot(x, y, color=theme.muted, linewidth=0.6, zorder=1)
+        frame.plot(x, y, color=theme.muted, linewidth=_FRONT_WIDTH, zorder=1)
         draw_curves(frame, panel.trade.curves, palette, theme)
     finish_layout(figure)
     for frame, panel in zip(axes, panels, strict=True):
         outlines = [[(point.x, point.y) for point in curve.points] for curve in panel.trade.curves]
-        front = _outline_front(frame, panel.trade.front)
-        add_point_labels(frame, _name_points(panel.trade, palette, theme), outlines, [front], theme)
+        names = _name_points(panel.trade, palette, theme)
+        add_point_labels(frame, names, outlines, [_outline_front(frame, panel.trade.front)], theme)
     return figure
 
 

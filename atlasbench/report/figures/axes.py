@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from atlasbench.analysis.points import Curve
 from atlasbench.core.units import format_quantity, three_digits
+from atlasbench.report.figures.theme import Theme
 
-_MAX_TICKS = 7  # sizes that fit below a panel in a column
+_MOST_SIZES = 7  # that have a tick each
 _PAD = 0.06  # of the range, beyond the outermost points
 _ACCURACY_PAD = 0.1  # the same, of a linear range
 _LEAST = 2.0  # of a range, from end to end: small differences are to look small
+_LEAST_OF_SIZES = 1.2  # the same, of sizes: they are to be told apart
 # Ticks within a power of ten, while the range is below so many of them.
 _TICKS_WITHIN = (
     (0.9, (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)),
@@ -26,16 +28,20 @@ _TICKS_WITHIN = (
 Format = Callable[[float], str]
 
 
-def set_size_axis(axes: Axes, curves: Sequence[Curve]) -> None:
-    """The side of the image, logarithmic, with a tick at every size, or at powers of two if there are many."""
-    sides = sorted({point.x for curve in curves for point in curve.points})
-    ticks = sides
-    if len(ticks) > _MAX_TICKS:
-        ticks = [2.0**power for power in range(math.ceil(math.log2(sides[0])), math.floor(math.log2(sides[-1])) + 1)]
-        ticks = ticks[:: -(-len(ticks) // _MAX_TICKS)] or sides[:1]
+def set_size_axis(axes: Axes, curves: Sequence[Curve], *, more: Iterable[float] = ()) -> None:
+    """The side of the image, logarithmic, with a tick at every size, or at powers of two if there are many.
+
+    Args:
+        axes: The panel.
+        curves: What it shows.
+        more: Sides that no curve has, in pixels.
+    """
+    sides = sorted({*(point.x for curve in curves for point in curve.points), *more})
+    powers = [2.0**power for power in range(math.ceil(math.log2(sides[0])), math.floor(math.log2(sides[-1])) + 1)]
+    ticks = powers if len(sides) > _MOST_SIZES and len(powers) > 1 else sides
     axes.set_xscale("log", base=2)
-    axes.set_xlim(*_padded(sides[0], sides[-1]))
-    axes.xaxis.set_major_locator(FixedLocator(_apart(ticks)))
+    axes.set_xlim(*_padded(sides[0], sides[-1], _LEAST_OF_SIZES))
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())
     is_square = all(
@@ -64,6 +70,13 @@ def set_accuracy_axis(axes: Axes, values: Sequence[float]) -> None:
     pad = max(max(values) - min(values), 1.0) * _ACCURACY_PAD
     axes.set_ylim(min(values) - pad, max(values) + pad)
     axes.set_ylabel("top-1 accuracy (%)")
+
+
+def set_row_axis(axes: Axes, names: Sequence[str], theme: Theme) -> None:
+    """A row for each name, the first at the top."""
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0, pad=4, labelsize=theme.font_pt)
 
 
 def values_of(curves: Sequence[Curve]) -> list[float]:
@@ -98,17 +111,7 @@ def _short(text: str) -> str:
     return f"{number}{blank}{unit}"
 
 
-def _padded(low: float, high: float) -> tuple[float, float]:
-    """A little more than the range, on a logarithmic scale, and never less than a power of two."""
-    pad = max((high / low) ** _PAD, math.sqrt(_LEAST * low / high))
+def _padded(low: float, high: float, least: float = _LEAST) -> tuple[float, float]:
+    """A little more than the range, on a logarithmic scale, and at least this factor from end to end."""
+    pad = max((high / low) ** _PAD, math.sqrt(least * low / high))
     return low / pad, high * pad
-
-
-def _apart(ticks: Sequence[float]) -> list[float]:
-    """Ticks whose numbers do not touch: each at least a twelfth of the range from the one before."""
-    least = (ticks[-1] / ticks[0]) ** (1 / 12)
-    kept = [ticks[0]]
-    for tick in ticks[1:]:
-        if tick / kept[-1] >= least:
-            kept.append(tick)
-    return kept

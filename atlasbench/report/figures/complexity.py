@@ -14,9 +14,8 @@ from atlasbench.analysis.guides import STRIDE_PRODUCT, WINDOW_TOKENS, Guide, fit
 from atlasbench.analysis.panels import Panel, split_counts
 from atlasbench.analysis.points import Curve, Reader, read_attention_flops, read_curves, read_flops
 from atlasbench.report.figures.axes import set_log_axis, set_size_axis, values_of, write_quantity
-from atlasbench.report.figures.canvas import new_canvas, set_panel_title
-from atlasbench.report.figures.corner import describe_corner
-from atlasbench.report.figures.curves import draw_curves, finish_names, key_of, label_curves
+from atlasbench.report.figures.canvas import new_canvas, set_panel_title, write_foot
+from atlasbench.report.figures.curves import draw_curves, explain_uncounted, finish_names, key_of, label_curves
 from atlasbench.report.figures.labels import EndLabel, add_end_labels, panel_height
 from atlasbench.report.figures.material import Material
 from atlasbench.report.figures.picture import Picture
@@ -26,6 +25,7 @@ _EXPLAIN_GROWTH = (
     " Number beside a name: p of FLOPs ~ pixels^p, fitted to all sizes. Grey: growth laws in the tokens N from the "
     f"lowest first point on, K = {WINDOW_TOKENS}, S = {STRIDE_PRODUCT}."
 )
+_EXPLAIN_SLOPE = " A line as steep as N is linear in the number of tokens, one as steep as N² quadratic."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +62,20 @@ def complexity_pictures(material: Material) -> list[Picture]:
             continue
         passes = "forward" if setting.words == "infer" else "forward and backward"
         has_growth = any(quantity.guides for quantity in shown)
-        foot = describe_corner(panel.environments, f"Of one image, {passes}.{_EXPLAIN_GROWTH if has_growth else ''}")
+        foot = write_foot(
+            panel.environments,
+            f"Of one image, {passes}.{_EXPLAIN_GROWTH if has_growth else ''}",
+            explain_uncounted(panel.records),
+        )
         without = [item.label for item in panel.series if item.label not in {curve.label for curve in shown[0].curves}]
         pictures.append(
             Picture(
                 name=f"complexity{setting.stem}",
                 title=f"Complexity against the size of the image ({setting.words})",
                 caption=(
-                    "FLOPs of one image against its side, both logarithmic: attention alone, and everything. "
-                    "A line as steep as N is linear in the number of tokens, one as steep as N² quadratic."
+                    "FLOPs of one image against its side, both logarithmic"
+                    + (": attention alone, and everything." if len(shown) > 1 else ".")
+                    + (_EXPLAIN_SLOPE if has_growth else "")
                     + (f" Without attention: {', '.join(without)}." if without and len(shown) > 1 else "")
                 ),
                 draw=partial(draw_complexity, shown, material.palette, foot),
@@ -117,6 +122,8 @@ def _draw_guides(axes: Axes, guides: Sequence[Guide], theme: Theme) -> list[EndL
     labels = []
     for guide in guides:
         axes.plot(guide.x, guide.y, color=theme.muted, linewidth=0.6, zorder=1)
-        x, y = [(x, y) for x, y in zip(guide.x, guide.y, strict=True) if y <= highest][-1]
-        labels.append(EndLabel(text=guide.label, x=x, y=y, color=theme.muted))
+        seen = [place for place, y in enumerate(guide.y) if y <= highest][-1]
+        # What leaves at the top keeps its order there: the steepest law is named last, and highest.
+        y = guide.y[seen] if guide.y[-1] <= highest else highest
+        labels.append(EndLabel(text=guide.label, x=guide.x[seen], y=y, color=theme.muted))
     return labels

@@ -10,10 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from atlasbench.analysis.points import Curve
+from atlasbench.core.record import Record
 from atlasbench.report.figures.canvas import finish_layout
 from atlasbench.report.figures.labels import EndLabel, spread_end_labels
 from atlasbench.report.figures.marks import draw_points, find_mark, key_entries
 from atlasbench.report.figures.theme import Palette, Theme, number_variants
+
+EXPLAIN_BARS = "Bars: interval of at least 95 % for the median, or the range of few samples."
 
 Names = list[tuple[Axes, list[Annotation]]]
 
@@ -50,6 +53,16 @@ def explain_fallback(curves: Iterable[Curve]) -> str:
     """What the mark at a name means; empty where no curve has it."""
     has_mark = any(curve.is_fallback for curve in curves)
     return "* Selective scan in plain PyTorch, without its fast kernel." if has_mark else ""
+
+
+def explain_uncounted(records: Iterable[Record]) -> str:
+    """Whose FLOPs are too low, because operators are missing from them; empty where none are."""
+    models = dict.fromkeys(
+        record.workload.model
+        for record in records
+        if record.measurement.counts is not None and record.measurement.counts.uncounted
+    )
+    return f"FLOPs without operators that have no formula, so too low: {', '.join(models)}." if models else ""
 
 
 def finish_names(figure: Figure, names: Names, theme: Theme) -> Figure:

@@ -18,9 +18,15 @@ from atlasbench.report.figures.axes import (
     write_quantity,
     write_seconds,
 )
-from atlasbench.report.figures.canvas import new_canvas, set_panel_title
-from atlasbench.report.figures.corner import describe_corner
-from atlasbench.report.figures.curves import draw_curves, explain_fallback, finish_names, key_of, label_curves
+from atlasbench.report.figures.canvas import new_canvas, set_panel_title, write_foot
+from atlasbench.report.figures.curves import (
+    EXPLAIN_BARS,
+    draw_curves,
+    explain_fallback,
+    finish_names,
+    key_of,
+    label_curves,
+)
 from atlasbench.report.figures.labels import add_end_labels, panel_height
 from atlasbench.report.figures.material import Material
 from atlasbench.report.figures.picture import Picture
@@ -74,9 +80,9 @@ def throughput_pictures(material: Material) -> list[Picture]:
 
 def _draw(setting: Setting, read: Reader, label: str, write: Format, palette: Palette) -> partial[Figure]:
     panels = [GrowthPanel(title=panel.title, curves=tuple(read_curves(panel.series, read))) for panel in setting.panels]
-    foot = describe_corner(
+    foot = write_foot(
         [environment for panel in setting.panels for environment in panel.environments],
-        f"{setting.words}. Bars: intervals of at least 95 % for the median.",
+        f"Setting: {setting.words}. {EXPLAIN_BARS}",
         explain_fallback(curve for panel in panels for curve in panel.curves),
     )
     return partial(draw_growth, panels, palette, foot, label, write)

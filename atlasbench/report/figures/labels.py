@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 
-from atlasbench.report.figures.canvas import PANEL_IN
+from atlasbench.report.figures.canvas import PANEL_IN, POINTS
 from atlasbench.report.figures.theme import Theme
 
 _GAP_PT = 9.0  # from the panel's edge to the names: room for the thin lines that lead there
 _LINE = 1.25  # height of a name, in font sizes
 _AROUND_IN = 0.75  # of a panel's height is title, ticks and axis label
-_POINTS = 72.0  # in an inch
 _LONGEST = 26  # letters
 
 
@@ -37,7 +36,7 @@ class EndLabel:
 
 def panel_height(num_labels: int, theme: Theme) -> float:
     """Inches that a panel needs for so many names below each other."""
-    return max(PANEL_IN, num_labels * _LINE * theme.font_pt / _POINTS + _AROUND_IN)
+    return max(PANEL_IN, num_labels * _LINE * theme.font_pt / POINTS + _AROUND_IN)
 
 
 def add_end_labels(axes: Axes, labels: Sequence[EndLabel], theme: Theme) -> list[Annotation]:
@@ -46,7 +45,7 @@ def add_end_labels(axes: Axes, labels: Sequence[EndLabel], theme: Theme) -> list
         axes.annotate(
             shorten(label.text),
             xy=(label.x, label.y),
-            xytext=(1 + _GAP_PT / _POINTS / theme.width_in, 0.5),
+            xytext=(1 + _GAP_PT / POINTS / theme.width_in, 0.5),
             textcoords="axes fraction",
             va="center",
             ha="left",
@@ -69,7 +68,7 @@ def add_end_labels(axes: Axes, labels: Sequence[EndLabel], theme: Theme) -> list
 def spread_end_labels(axes: Axes, labels: Sequence[Annotation], theme: Theme) -> None:
     """Give the names of a panel, whose place is final, their heights."""
     frame = axes.get_window_extent()
-    step = _LINE * theme.font_pt * axes.figure.dpi / _POINTS / frame.height
+    step = _LINE * theme.font_pt * axes.figure.dpi / POINTS / frame.height
     wanted = [(axes.transData.transform(label.xy)[1] - frame.y0) / frame.height for label in labels]
     for label, height in zip(labels, push_apart(wanted, step, step / 2, 1 - step / 2), strict=True):
         label.set_position((label.get_position()[0], height))

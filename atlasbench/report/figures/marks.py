@@ -57,9 +57,9 @@ def draw_points(axes: Axes, points: Iterable[Point], color: str, theme: Theme) -
         draw_mark(axes, [point.x for point in group], [point.y for point in group], mark, color, theme)
 
 
-def draw_mark(axes: Axes, x: list[float], y: list[float], mark: Mark, color: str, theme: Theme) -> None:
+def draw_mark(axes: Axes, x: list[float], y: list[float], mark: Mark, color: str, theme: Theme) -> Line2D:
     """Marks without a line."""
-    axes.plot(
+    (line,) = axes.plot(
         x,
         y,
         linestyle="none",
@@ -70,6 +70,7 @@ def draw_mark(axes: Axes, x: list[float], y: list[float], mark: Mark, color: str
         markerfacecolor=color if mark.is_filled else theme.background,
         zorder=3,
     )
+    return line
 
 
 def key_entries(marks: Iterable[Mark], theme: Theme) -> list[Line2D]:

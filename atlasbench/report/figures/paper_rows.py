@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 
 from atlasbench.analysis.reproduction import Reproduction
 from atlasbench.core.kinds import Kind
-from atlasbench.report.figures.axes import set_log_axis, write_quantity
-from atlasbench.report.figures.canvas import finish_layout, new_canvas, set_panel_title
-from atlasbench.report.figures.corner import describe_corner
+from atlasbench.report.figures.axes import set_log_axis, set_row_axis, write_quantity
+from atlasbench.report.figures.canvas import finish_layout, new_canvas, set_panel_title, write_foot
 from atlasbench.report.figures.labels import shorten
 from atlasbench.report.figures.marks import MARKS, draw_mark, key_entries
 from atlasbench.report.figures.material import Material, slug
@@ -27,15 +26,18 @@ def paper_pictures(material: Material) -> list[Picture]:
     pictures = []
     for reproduction in material.reproductions:
         environments = [item.environment for item in material.machines if item.name == reproduction.machine]
+        has_flops = any(row.flops_ratio for row in reproduction.rows)
+        marks = "Bars: interval of our ratio." + (" Diamonds: ratio of the FLOPs." if has_flops else "")
+        foot = write_foot(environments, f"{reproduction.title}.", marks)
         pictures.append(
             Picture(
                 name=slug(f"paper {reproduction.table}"),
                 title=reproduction.title,
                 caption=(
-                    f"Time per image as a multiple of that of {reproduction.baseline}, logarithmic, beside the "
-                    "paper's. The diamond is the ratio of the FLOPs: what arithmetic alone would give."
+                    f"Time per image as a multiple of that of {reproduction.baseline}, logarithmic, beside the paper's."
+                    + (" Diamonds: the ratio of the FLOPs, what arithmetic alone would give." if has_flops else "")
                 ),
-                draw=partial(draw_paper, reproduction, describe_corner(environments, f"{reproduction.title}.")),
+                draw=partial(draw_paper, reproduction, foot),
             )
         )
     return pictures
@@ -64,12 +66,10 @@ def draw_paper(reproduction: Reproduction, foot: Sequence[str], theme: Theme) ->
             draw_mark(axes, [row.ours], [place], MARKS[Kind.MEASURED], ours_color, theme)
     set_log_axis(axes, values, write_quantity, which="x")
     axes.axvline(1, color=theme.muted, linewidth=0.6, zorder=1)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
     has_sizes = len({row.resolution for row in rows}) > 1
     names = [shorten(f"{row.label} {row.resolution}" if has_sizes else row.label) for row in rows]
-    axes.set_yticks(range(len(rows)), names)
-    axes.tick_params(axis="y", length=0, labelsize=theme.font_pt)
-    axes.set_xlabel(f"times {reproduction.baseline}")
+    set_row_axis(axes, names, theme)
+    axes.set_xlabel(f"time per image, in times that of {reproduction.baseline}")
     set_panel_title(axes, f"{reproduction.table}, {reproduction.machine}", theme, names)
     finish_layout(figure)
     return figure

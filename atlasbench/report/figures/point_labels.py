@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
+from atlasbench.report.figures.canvas import POINTS
 from atlasbench.report.figures.labels import EndLabel, shorten
 from atlasbench.report.figures.theme import Theme
 
@@ -19,8 +20,9 @@ _DIRECTIONS = (0, 180, 90, 270, 45, 315, 135, 225, 20, 340, 160, 200)  # degrees
 _NEAR_PT = 7.0  # up to here a name needs no line to its point
 _MARK_PT = 5.0  # room that a mark takes
 _LINE_PT = 1.5  # room that a place on a line takes
+_VEIL = 0.7  # how much of a line is hidden behind a name that has no other place
 _ON_NAMES, _OUTSIDE, _ON_MARKS, _ON_LINES = 50.0, 20.0, 10.0, 1.0  # what is worse to cover, per area
-_POINTS = 72.0  # in an inch
+_FAR = 0.2  # what a point of distance is as bad as, in the same measure: a line crossed is about thirty
 
 Outline = Sequence[tuple[float, float]]
 _Boxes = NDArray[np.float64]  # (N, 4): left, bottom, right, top, in points
@@ -64,7 +66,7 @@ def add_point_labels(
         taken.add(_boxes_around(_along(_to_points(axes, line)), _LINE_PT, _LINE_PT), _ON_LINES)
     for curve in curves:
         taken.add(_boxes_around(_to_points(axes, curve), _MARK_PT, _MARK_PT), _ON_MARKS)
-    frame = np.array([axes.get_window_extent().extents]) * _POINTS / axes.figure.dpi
+    frame = np.array([axes.get_window_extent().extents]) * POINTS / axes.figure.dpi
     for label in labels:
         _add_label(axes, label, frame, taken, theme)
 
@@ -76,15 +78,16 @@ def _add_label(axes: Axes, label: EndLabel, frame: _Boxes, taken: _Taken, theme:
     point = _to_points(axes, [(label.x, label.y)])
     chosen, least = (0.0, 0.0, 0.0), math.inf
     for gap, dx, dy in _places(width, height):
+        if least <= _FAR * gap:
+            break
         centre = point + np.array([dx, dy])
         box = _boxes_around(centre, width, height)
-        harm = _OUTSIDE * (width * height - float(_shared_areas(box, frame)[0])) + taken.harm(box)
+        outside = width * height - float(_shared_areas(box, frame)[0])
+        harm = _FAR * gap + _OUTSIDE * outside + taken.harm(box)
         if gap > _NEAR_PT:
             harm += taken.harm_of_line(_boxes_around(_along(np.concatenate([point, centre])), _LINE_PT, _LINE_PT))
         if harm < least - 1e-6:
             chosen, least = (gap, dx, dy), harm
-        if harm < 1e-6:
-            break
     gap, dx, dy = chosen
     taken.add(_boxes_around(point + np.array([dx, dy]), width, height), _ON_NAMES)
     line = {"arrowstyle": "-", "color": label.color, "linewidth": 0.4, "shrinkA": 1.0, "shrinkB": 2.5}
@@ -97,6 +100,7 @@ def _add_label(axes: Axes, label: EndLabel, frame: _Boxes, taken: _Taken, theme:
         va="center",
         color=label.color,
         annotation_clip=False,
+        bbox={"facecolor": theme.background, "edgecolor": "none", "alpha": _VEIL, "pad": 0.5},
         arrowprops=line if gap > _NEAR_PT else None,
     )
 
@@ -122,13 +126,13 @@ def _measure(axes: Axes, text: str, theme: Theme) -> tuple[float, float]:
     """Width and height of a name, in points."""
     probe = Text(0, 0, text, fontsize=theme.font_pt, figure=axes.figure)
     box = probe.get_window_extent()
-    return box.width * _POINTS / axes.figure.dpi, box.height * _POINTS / axes.figure.dpi
+    return box.width * POINTS / axes.figure.dpi, box.height * POINTS / axes.figure.dpi
 
 
 def _to_points(axes: Axes, places: Outline) -> NDArray[np.float64]:
     """(N, 2) places in data, in points from the corner of the figure."""
     pixels: NDArray[np.float64] = np.asarray(axes.transData.transform(list(places)), dtype=float)
-    return pixels * _POINTS / axes.figure.dpi
+    return pixels * POINTS / axes.figure.dpi
 
 
 def _boxes_around(places: NDArray[np.float64], width: float, height: float) -> _Boxes:

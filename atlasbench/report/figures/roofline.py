@@ -15,9 +15,15 @@ from atlasbench.analysis.points import Curve, read_curves
 from atlasbench.analysis.roofline import Roof, find_roof, read_roofline
 from atlasbench.core.units import format_quantity
 from atlasbench.report.figures.axes import set_log_axis, values_of, write_quantity
-from atlasbench.report.figures.canvas import finish_layout, new_canvas, set_panel_title
-from atlasbench.report.figures.corner import describe_corner
-from atlasbench.report.figures.curves import draw_curves, explain_fallback, key_of, label_curves
+from atlasbench.report.figures.canvas import finish_layout, new_canvas, set_panel_title, write_foot
+from atlasbench.report.figures.curves import (
+    EXPLAIN_BARS,
+    draw_curves,
+    explain_fallback,
+    explain_uncounted,
+    key_of,
+    label_curves,
+)
 from atlasbench.report.figures.labels import EndLabel
 from atlasbench.report.figures.material import Material
 from atlasbench.report.figures.picture import Picture
@@ -51,10 +57,12 @@ def roofline_pictures(material: Material) -> list[Picture]:
         found = [(panel, roofline) for panel in setting.panels if (roofline := _find_roofline(panel)) is not None]
         if not found:
             continue
-        foot = describe_corner(
+        foot = write_foot(
             [environment for panel, _ in found for environment in panel.environments],
-            f"{setting.words}. Bytes: weights, and outputs of the counted layers, moved as rarely as a step allows; "
-            "what else is moved puts a model further left. Roofs: measured, a large matrix product and a large copy.",
+            f"Setting: {setting.words}. Bytes: weights and outputs of layers, moved once for each use; what caches "
+            "spare puts a model further right, other traffic further left. Roofs: measured, matrix product and copy. "
+            f"Names stand at the largest image. {EXPLAIN_BARS}",
+            explain_uncounted(record for panel, _ in found for record in panel.records),
             explain_fallback(curve for _, roofline in found for curve in roofline.curves),
         )
         pictures.append(
@@ -62,8 +70,9 @@ def roofline_pictures(material: Material) -> list[Picture]:
                 name=f"roofline{setting.stem}",
                 title=f"Speed against the limits of the device ({setting.words})",
                 caption=(
-                    "FLOPs a second that were reached against FLOPs per byte moved, both logarithmic. Below the slope "
-                    "memory traffic is the limit, below the flat line arithmetic; the distance to it is what is lost."
+                    "FLOPs a second that were reached against FLOPs per byte of weights and of outputs of layers, both "
+                    "logarithmic. Below the slope memory traffic is the limit, below the flat line arithmetic; the "
+                    "distance to it is what is lost. Above the slope caches have spared traffic."
                 ),
                 draw=partial(draw_roofline, [roofline for _, roofline in found], material.palette, foot),
             )
@@ -85,7 +94,7 @@ def draw_roofline(panels: Sequence[RooflinePanel], palette: Palette, foot: Seque
     for frame, panel in zip(axes, panels, strict=True):
         _set_axes(frame, panel)
         set_panel_title(frame, panel.title, theme)
-        frame.set_xlabel("FLOPs per byte moved at least (counted)")
+        frame.set_xlabel("FLOPs per byte of weights and outputs (counted)")
         frame.set_ylabel("FLOPs per second")
         _draw_roof(frame, panel.roof, theme)
         draw_curves(frame, panel.curves, palette, theme)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
 
 from atlasbench.analysis.findings import summarize_records
 from atlasbench.analysis.series import Machine
@@ -120,8 +119,8 @@ def build_page(
         comparisons=[convert_table(table, f"paper-{index}") for index, table in enumerate(comparisons, start=1)],
         omissions=omissions,
         installations=describe_installations([record for machine in machines for record in machine.records]),
-        style=Markup(style),
-        script=Markup(script),
+        style=style,
+        script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
     )

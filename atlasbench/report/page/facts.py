@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from atlasbench.analysis.commands import install_commands
 from atlasbench.analysis.series import Machine
-from atlasbench.core.record import Environment, Record
+from atlasbench.core.record import Environment, Record, Status
 from atlasbench.core.units import format_bytes, format_quantity
 from atlasbench.report.environment_table import describe_fields
 
@@ -20,7 +21,7 @@ def describe_contents(machines: Sequence[Machine]) -> str:
     span = f"at {sizes[0]} px" if len(sizes) == 1 else f"from {sizes[0]} to {sizes[-1]} px"
     days = sorted({record.time[:10] for record in records})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    where = "; ".join(f"{_count(len(machine.records), 'workload')} {_describe_kind(machine)}" for machine in machines)
+    where = "; ".join(map(_describe_machine, machines))
     return f"{what} {span}, {when}: {where}."
 
 
@@ -45,24 +46,21 @@ def describe_environment_fully(environment: Environment) -> list[tuple[str, str]
 
 def describe_installations(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
     """For each set of versions that records were made with: what it was, and the lines that install it."""
-    groups: dict[tuple[str, ...], list[Record]] = {}
-    for record in records:
-        key = (str(record.environment.git_dirty), *install_commands(record.environment))
-        groups.setdefault(key, []).append(record)
+    counts = Counter(
+        (_describe_installation(record.environment), *install_commands(record.environment)) for record in records
+    )
     return [
-        (_describe_installation(group, of_all=len(groups) == 1), install_commands(group[-1].environment))
-        for group in groups.values()
+        (f"{'All records' if len(counts) == 1 else _count(count, 'record')}: {description}.", lines)
+        for (description, *lines), count in counts.items()
     ]
 
 
-def _describe_installation(records: Sequence[Record], *, of_all: bool) -> str:
-    environment = records[-1].environment
+def _describe_installation(environment: Environment) -> str:
     versions = environment.versions
-    whose = "All records" if of_all else _count(len(records), "record")
-    source = f"atlasbench {versions.get('atlasbench', 'of an unknown version')}"
+    source = f"Python {versions.get('python', '?')}, atlasbench {versions.get('atlasbench', 'of an unknown version')}"
     if environment.git_commit:
         source += f", commit {environment.git_commit[:12]}{_changes(environment)}"
-    return f"{whose}: Python {versions.get('python', '?')}, {source}."
+    return source
 
 
 def _changes(environment: Environment) -> str:
@@ -71,11 +69,12 @@ def _changes(environment: Environment) -> str:
     return " and changes that were not committed" if environment.git_dirty else ", nothing changed"
 
 
-def _describe_kind(machine: Machine) -> str:
-    if machine.environment.device.startswith("meta"):
-        return machine.name
-    is_measured = any(record.measurement.timing is not None for record in machine.records)
-    return f"{'measured' if is_measured else 'tried'} on {machine.name}"
+def _describe_machine(machine: Machine) -> str:
+    done = machine.name if machine.is_counted else f"measured on {machine.name}"
+    total = len(machine.records)
+    succeeded = sum(record.measurement.status is Status.OK for record in machine.records)
+    which = "" if succeeded == total else f", {succeeded or 'none'} of them"
+    return f"{_count(total, 'workload')}{which} {done}"
 
 
 def _count(number: int, noun: str) -> str:

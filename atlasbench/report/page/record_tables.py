@@ -8,7 +8,7 @@ from typing import Any
 
 from atlasbench.analysis.commands import reproduce_command
 from atlasbench.core.columns import flatten_record
-from atlasbench.core.record import Record, Status
+from atlasbench.core.record import Measurement, Record, Status
 from atlasbench.core.units import three_digits
 from atlasbench.report.identity import describe_shared, identity_columns
 from atlasbench.report.page.tables import Cell, Head, PageTable, RowGroup
@@ -90,14 +90,18 @@ def build_number_table(records: Sequence[Record], name: str, machine: str) -> Pa
         if any(value is not None for value in values):
             heads.append(quantity.head)
             columns.append([_number_cell(quantity, row, value) for row, value in zip(rows, values, strict=True)])
-    fine = [record for record in records if record.measurement.status is Status.OK]
+    # Why others failed stands in a table of its own.
+    measurements = [
+        record.measurement if record.measurement.status is Status.OK else Measurement(status=Status.OK)
+        for record in records
+    ]
     return PageTable(
         name=name,
         caption=_describe(f"Numbers, {machine}", records),
         heads=heads,
         groups=[RowGroup(rows=list(zip(*columns, strict=True)))],
         footnotes=[explain_numbers(records)],
-        remarks=remark_rows([record.workload for record in fine], [record.measurement for record in fine]),
+        remarks=remark_rows([record.workload for record in records], measurements),
     )
 
 

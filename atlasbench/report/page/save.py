@@ -38,7 +38,7 @@ def save_page(path: Path, text: str) -> None:
     draft = _beside(path)
     try:
         try:
-            draft.write_bytes(text.encode())
+            draft.write_bytes(text.encode(errors="replace"))  # names of files may hold what UTF-8 cannot write
             draft.replace(path)
         finally:
             with contextlib.suppress(OSError):

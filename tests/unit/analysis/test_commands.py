@@ -57,6 +57,8 @@ def read_back(monkeypatch: pytest.MonkeyPatch) -> Any:
         {"device": "cuda:1", "compiled": True, "memory_format": MemoryFormat.CHANNELS_LAST},
         {"attention_backend": AttentionBackend.MATH, "device": "meta"},
         {"model": "my models/it's.py:build", "options": {"width": 8, "name": "two words", "code": "12"}},
+        {"model": 'x; rm -rf ~ `id` $(id) "\n.py:build', "options": {"name": "'; id #"}},
+        {"model": "block:msa", "options": {"patch_size": 4}},
         {"options": {"sizes": [8, [2, 4]], "share": 0.25, "flag": True, "nothing": None, "map": {"a": "$HOME"}}},
         {"model": "atlas", "options": {"depths": [2, 2], "embed_dim": 48}},
     ],
@@ -105,6 +107,18 @@ def test_versions_are_pinned_and_a_build_of_torch_names_its_index() -> None:
         "git checkout 0123456789abcdef",
         "pip install -e . torch==2.13.0+cu130 timm==1.0.31 mamba-ssm==2.2.4 "
         "--extra-index-url https://download.pytorch.org/whl/cu130",
+    ]
+
+
+def test_what_an_environment_says_is_never_a_command_of_its_own() -> None:
+    versions = {"torch": "2.13.0+cpu; id", "timm": "$(id)"}
+
+    checkout, install = install_commands(replace(ENVIRONMENT, git_commit="ff00; id", versions=versions))
+
+    assert shlex.split(checkout) == ["git", "checkout", "ff00; id"]
+    assert shlex.split(install) == [
+        *("pip", "install", "-e", ".", "torch==2.13.0+cpu; id", "timm==$(id)"),
+        *("--extra-index-url", "https://download.pytorch.org/whl/cpu; id"),
     ]
 
 

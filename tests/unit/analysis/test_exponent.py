@@ -36,7 +36,15 @@ def test_two_points_have_a_slope_and_no_interval() -> None:
 
 @pytest.mark.parametrize(
     ("sizes", "values"),
-    [([], []), ([4], [1]), ([4, 4, 4], [1, 2, 3]), ([1, 4], [0, 3]), ([1, 4], [-1, 3]), ([1, 4], [1, float("nan")])],
+    [
+        ([], []),
+        ([4], [1]),
+        ([4, 4, 4], [1, 2, 3]),
+        ([1, 4], [0, 3]),
+        ([1, 4], [-1, 3]),
+        ([1, 4], [1, float("nan")]),
+        ([1, 4], [1, 10**400]),
+    ],
 )
 def test_nothing_is_fitted_to_one_size_or_to_numbers_without_a_logarithm(
     sizes: list[float], values: list[float]

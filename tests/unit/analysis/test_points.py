@@ -100,6 +100,13 @@ def test_a_peak_on_a_device_is_measured() -> None:
     assert (point.y, point.kind) == (412_000_000, Kind.MEASURED)
 
 
+def test_a_count_beyond_64_bits_can_be_drawn() -> None:
+    point = read_flops(make_record(measurement=make_measurement(counts=make_counts(2**70))))
+
+    assert point is not None
+    assert isinstance(point.y, float)
+
+
 def test_an_image_that_is_not_square_stands_at_the_square_of_as_many_pixels() -> None:
     assert image_side(Resolution(512, 2048)) == 1024
 

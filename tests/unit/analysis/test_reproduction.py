@@ -15,7 +15,8 @@ TRAIN: dict[str, Any] = {"mode": Mode.TRAIN}
 
 
 def ran(model: str, latency_s: float, flops: int = 100, size: int = 1024, **fields: Any) -> Record:
-    measurement = timed(latency_s, spread=fields.pop("spread", 0.02), flops=flops)
+    counts = make_counts(flops, uncounted=fields.pop("uncounted", ()))
+    measurement = replace(timed(latency_s, spread=fields.pop("spread", 0.02)), counts=counts)
     return make_record(model, size, measurement=measurement, **{**TRAIN, **fields})
 
 
@@ -58,7 +59,9 @@ def test_every_row_of_the_table_is_there_and_says_what_it_lacks() -> None:
         ran("atlas_b", 1.0, 100),
         ran("vit_b", 1.2, 120, run_id="20261122T101500Z-00000000"),
         replace(unsettled, measurement=scanned),
-        make_record("swin_b", measurement=failed(Status.OOM, "too large", counts=make_counts(87)), **TRAIN),
+        make_record(
+            "swin_b", measurement=failed(Status.OOM, "too large", counts=make_counts(87, uncounted=())), **TRAIN
+        ),
         make_record("convnext_b", measurement=make_measurement(timing=None), **TRAIN),
     ]
 
@@ -189,6 +192,18 @@ def test_compositions_of_one_model_are_told_apart() -> None:
     (reproduction,) = compare_with_paper(records)
 
     assert [row.ours for row in reproduction.rows] == [4.0, 2.0, 1.0]
+
+
+def test_a_baseline_that_did_not_settle_says_so() -> None:
+    baseline = replace(ran("atlas_b", 1.0), measurement=timed(1.0, flags=("drifting",)))
+
+    assert row_of(first_table(baseline, ran("vit_b", 1.0)), "Atlas-B").remark == "baseline; did not settle"
+
+
+def test_flops_that_could_not_all_be_counted_give_no_ratio() -> None:
+    reproduction = first_table(ran("atlas_b", 1.0), ran("vit_b", 1.0, uncounted=("aten::_fft_r2c",)))
+
+    assert row_of(reproduction, "ViT-B").flops_ratio is None
 
 
 def test_numbers_that_cannot_be_are_left_out() -> None:

@@ -58,3 +58,9 @@ def test_a_point_is_flops_per_byte_of_the_batch_and_flops_a_second_of_an_image()
 def test_what_was_not_timed_has_no_point() -> None:
     assert read_roofline(make_record(measurement=failed(Status.OOM, "too large"))) is None
     assert read_roofline(make_record(measurement=make_measurement(counts=None))) is None
+
+
+def test_what_moves_nothing_has_no_point() -> None:
+    counts = make_counts(params=0, activation_bytes=0)
+
+    assert read_roofline(make_record(measurement=make_measurement(counts=counts))) is None

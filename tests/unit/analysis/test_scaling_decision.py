@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from atlasbench.core.laws import Law
 
 SIDES = (512, 1024, 2048, 4096, 8192, 16384)
 MEASURED = Rules(is_exact=False, is_strict=False, ruled_out=1 / 2, failing=1 / 3, least_sizes=4)
-COUNTED = Rules(is_exact=True, is_strict=True, ruled_out=0.2, failing=0.0, least_sizes=3)
+COUNTED = Rules(is_exact=True, is_strict=True, ruled_out=0.2, failing=0.2, least_sizes=3)
 TRIALS = 100
 
 
@@ -112,15 +111,18 @@ def test_a_claim_fails_with_the_law_that_holds_and_its_share() -> None:
     assert decision.reason == "grows like N^2: 75 % of the largest size"
 
 
-def test_a_trace_of_faster_growth_fails_a_claim_on_exact_values_only() -> None:
-    measured = judge(Law.LINEAR, truth=Law.QUADRATIC, share=0.2)
-    exact = judge(Law.LINEAR, replace(COUNTED, is_strict=False), truth=Law.QUADRATIC, share=0.2, error=0.01)
+def test_a_part_of_faster_growth_fails_a_claim_on_exact_values_before_measured_ones() -> None:
+    measured = judge(Law.LINEAR, truth=Law.QUADRATIC, share=0.22)
+    exact = judge(Law.LINEAR, COUNTED, truth=Law.QUADRATIC, share=0.22, error=0.01)
+    trace = judge(Law.LINEAR, COUNTED, truth=Law.QUADRATIC, share=0.15, error=0.01)
 
     assert measured.judgement is Judgement.CANNOT_TELL
     assert measured.reason == (
-        "22 % of the largest size may grow like N^1.5: too little to tell from kernels that lose speed"
+        "24 % of the largest size may grow like N^1.5: too little to tell from kernels that lose speed"
     )
     assert exact.judgement is Judgement.INCONSISTENT
+    assert trace.judgement is Judgement.CANNOT_TELL
+    assert trace.reason.endswith("may grow like N^2: too little to tell from maps smaller than windows")
 
 
 def test_a_logarithm_beyond_n_is_not_held_against_what_is_measured() -> None:
@@ -138,6 +140,28 @@ def test_a_claim_is_a_bound_unless_it_is_strict() -> None:
 
     assert (bound.judgement, bound.law) == (Judgement.CONSISTENT, Law.LINEAR)
     assert (strict.judgement, strict.reason) == (Judgement.INCONSISTENT, "grows like N, slower than claimed")
+
+
+def test_a_claimed_law_that_is_a_small_part_is_not_told_from_a_slower_one() -> None:
+    decision = judge(Law.QUADRATIC, COUNTED, truth=Law.QUADRATIC, share=0.015, error=0.01)
+
+    assert decision.judgement is Judgement.CANNOT_TELL
+    assert decision.reason == "N fits, and N^2 in 1.5 % of the largest size, too"
+
+
+def test_sizes_of_equally_many_pixels_count_as_one() -> None:
+    decision = judge(Law.LINEAR, truth=Law.LINEAR, sides=(512, 512, 512, 2048))
+
+    assert decision.reason == "too few sizes: 2, at least 4 are needed"
+
+
+def test_a_law_with_as_many_rows_as_sizes_is_not_said_to_miss() -> None:
+    samples = make_samples(Law.QUADRATIC, sides=(512, 1024, 4096), error=0.01)
+
+    decision = decide(samples, Law.QUADRATIC, COUNTED)
+
+    assert decision.reason == "too few sizes: N^2 and its linear part pass through all of them"
+    assert decision.larger_sizes == 1
 
 
 def test_without_a_claim_the_law_is_found_and_nothing_is_judged() -> None:

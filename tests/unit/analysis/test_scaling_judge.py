@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hand_made import ENVIRONMENT, failed, make_counts, make_measurement, make_record, make_timing
 
+from atlasbench.analysis.scaling.closed_form import closed_form
 from atlasbench.analysis.scaling.decision import Judgement
 from atlasbench.analysis.scaling.judge import judge_scaling
 from atlasbench.analysis.scaling.quantities import Quantity
@@ -136,6 +137,12 @@ def test_attention_that_is_not_there_is_not_applicable() -> None:
     assert (verdict.judgement, verdict.reason) == (Judgement.NOT_APPLICABLE, "there is none")
 
 
+def test_attention_that_is_there_at_some_sizes_only_cannot_be_told() -> None:
+    verdict = judge([make_one("vit_b", side, 5 * max(side - 1024, 0)) for side in SIDES], Quantity.ATTENTION)
+
+    assert verdict.words == "cannot tell: there is none at 512 1024 px, and some at other sizes"
+
+
 def test_an_atlas_that_equals_its_closed_form_is_consistent() -> None:
     verdict = judge(make_atlas(), Quantity.ATTENTION)
 
@@ -191,6 +198,46 @@ def test_sizes_within_one_window_of_the_paper_say_nothing_about_an_atlas() -> No
     )
 
 
+def test_equality_at_sizes_of_several_windows_proves_the_claim_however_laws_fit() -> None:
+    verdict = judge(make_atlas((1024, 2048, 4096)), Quantity.ATTENTION)  # steps of L that look like N^1.5
+
+    assert verdict.words == "consistent: equal to the closed form at all 3 sizes"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"depths": "12"},
+        {"depths": []},
+        {"depths": [0]},
+        {"depths": [[1]]},
+        {"embed_dim": 0},
+        {"embed_dim": [384]},
+        {"embed_dim": 10**400},
+        {"patch_size": 0},
+        {"window_size": True},
+        {"downsample_stride": 1},
+        {"communication": ["both"]},
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be_have_no_closed_form(options: dict[str, Any]) -> None:
+    assert closed_form(make_one("atlas_s", 1024, 1, options=options)) is None
+
+
+@pytest.mark.parametrize(
+    ("sides", "words"),
+    [
+        ((128, 256, 512, 1024), "consistent"),
+        ((64, 128, 256), "cannot tell: N^2 in 20 % of the largest size is not ruled out; add --res 512"),
+    ],
+)
+def test_a_map_that_is_smaller_than_a_window_is_not_held_against_windows(sides: Sequence[int], words: str) -> None:
+    records = [make_one("window_vit_s", side, tokens_of(side) * min(tokens_of(side), 256)) for side in sides]
+
+    assert judge(records, Quantity.ATTENTION).words == words
+
+
 @pytest.mark.parametrize("options", [{"composition": "conv"}, {"communication": "none"}])
 def test_an_atlas_without_what_needs_the_logarithm_claims_n(options: dict[str, Any]) -> None:
     records = [make_one("atlas_s", side, 1000 * tokens_of(side), options=options) for side in SIDES]
@@ -223,6 +270,15 @@ def test_memory_claims_n_unless_scores_are_kept() -> None:
 
     assert claim() is Law.LINEAR
     assert claim(attention_backend=AttentionBackend.MATH) is Law.QUADRATIC
+
+
+def test_memory_claims_what_attention_does_where_scores_were_kept_at_any_size() -> None:
+    records = [make_one("vit_b", side, 1, memory=1000, environment=GPU) for side in SIDES]
+    records[-1] = replace(
+        records[-1], measurement=replace(records[-1].measurement, kernels={"attention": "flash+math"})
+    )
+
+    assert judge(records, Quantity.MEMORY).claim is Law.QUADRATIC
 
 
 def test_memory_that_grows_with_all_pairs_of_tokens_fails() -> None:
@@ -280,6 +336,33 @@ def test_counts_of_several_machines_are_one_series_and_times_are_apart() -> None
     assert attention.machine == ""
     assert [resolution.height for resolution in find(verdicts, Quantity.LATENCY, "NVIDIA").resolutions] == [512, 1024]
     assert [resolution.height for resolution in find(verdicts, Quantity.LATENCY, "Some").resolutions] == [1024, 2048]
+
+
+def test_series_of_one_model_on_different_machines_are_told_apart() -> None:
+    counted = make_vit()
+    trained = [make_one("vit_b", side, 300 * tokens_of(side) ** 2, environment=GPU, mode=Mode.TRAIN) for side in SIDES]
+
+    labels = [item.label for item in judge_scaling([*counted, *trained]) if item.quantity is Quantity.ATTENTION]
+
+    assert labels == ["vit_b, infer", "vit_b, train"]
+
+
+def test_a_claim_that_fails_where_it_was_measured_names_the_machine() -> None:
+    quadratic = [
+        make_one("swin_b", side, 100 * tokens_of(side), latency_s=tokens_of(side) ** 2 / 1e9, environment=GPU)
+        for side in SIDES
+    ]
+
+    assert summarize_verdicts(judge_scaling(quadratic)) == (
+        "1 claim fails: swin_b latency on NVIDIA H200 is claimed N, grows like N^2. 2 claims hold."
+    )
+
+
+def test_what_claims_nothing_is_no_claim_that_cannot_be_told() -> None:
+    verdicts = judge_scaling([make_one("resnet50", 1024, 7)])
+
+    assert {item.judgement for item in verdicts} == {Judgement.CANNOT_TELL}
+    assert summarize_verdicts(verdicts) == "No model here makes a claim."
 
 
 def test_records_without_layers_are_judged_by_the_stem_s_tokens_and_say_so() -> None:

@@ -8,8 +8,8 @@ from hand_made import ENVIRONMENT, make_record
 
 from atlasbench.analysis.series import COUNTED, choose_machine, group_series, split_machines
 from atlasbench.core.errors import RecordsError
-from atlasbench.core.record import Record
-from atlasbench.core.workload import Dtype, Mode
+from atlasbench.core.record import Environment, Record
+from atlasbench.core.workload import SOURCE_OPTION, Dtype, Mode
 
 GPU = replace(ENVIRONMENT, machine="node7", device="NVIDIA H200", driver="570.1", threads=16)
 META = replace(ENVIRONMENT, device="meta (shapes only)", device_memory_bytes=0)
@@ -52,9 +52,17 @@ def test_machines_are_named_by_what_tells_them_apart(change: dict[str, Any], nam
     assert [machine.name for machine in machines] == names
 
 
+@pytest.mark.parametrize(("environment", "name"), [(GPU, "NVIDIA H200"), (META, COUNTED)], ids=["on a GPU", "on meta"])
+def test_threads_tell_machines_apart_where_nothing_else_does(environment: Environment, name: str) -> None:
+    machines = split_machines([at(1, environment=environment), at(2, environment=replace(environment, threads=4))])
+    assert [machine.name for machine in machines] == [f"{name}, 4 threads", f"{name}, {environment.threads} threads"]
+    assert choose_machine(machines, "4 threads") is machines[0]
+
+
 def test_counted_records_are_a_machine_of_their_own() -> None:
-    (machine,) = split_machines([at(1, environment=META, device="meta")])
-    assert machine.name == COUNTED
+    counted, measured = split_machines([at(1), at(2, environment=META, device="meta")])
+    assert (counted.name, counted.is_counted) == (COUNTED, True)
+    assert not measured.is_counted
 
 
 def test_a_machine_is_chosen_by_name_host_or_device_or_a_part_of_them() -> None:
@@ -107,6 +115,15 @@ def test_labels_name_what_differs_among_the_series_of_a_model() -> None:
         at(3, "swin_b", batch_size=2, options={"window_size": 8}),
     ) == ["vit_b, infer, float32", "vit_b, train, bfloat16", "swin_b"]
     assert labels(at(1, "swin_b"), at(2, "swin_b", options={"window_size": 8})) == ["swin_b", "swin_b, window_size=8"]
+
+
+def test_versions_of_a_users_file_are_series_with_labels_of_their_own() -> None:
+    model = "net.py:build"
+    assert labels(
+        at(1, model, options={SOURCE_OPTION: "aa"}),
+        at(2, model, options={SOURCE_OPTION: "bb"}),
+        at(3, model, options={SOURCE_OPTION: "bb", "width": 8}),
+    ) == [f"{model}, version 1", f"{model}, version 2", f"{model}, width=8"]
 
 
 def test_options_that_only_say_the_size_of_the_image_do_not_split_a_series() -> None:

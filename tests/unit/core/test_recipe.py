@@ -36,7 +36,7 @@ def test_a_recipe_needs_one_of_everything(key: str) -> None:
     lists: dict[str, Any] = {"models": ("vit_b",), "resolutions": (SIZE,), key: ()}
 
     with pytest.raises(InvalidWorkloadError) as caught:
-        Recipe(name="mine", request=SweepRequest(**lists))
+        Recipe(request=SweepRequest(**lists))
 
     assert str(caught.value) == f"{key}: a recipe needs at least one."
 
@@ -52,7 +52,7 @@ def test_a_recipe_needs_one_of_everything(key: str) -> None:
 )
 def test_constants_that_make_no_sense_are_refused(timing: dict[str, float], message: str) -> None:
     with pytest.raises(InvalidOptionError) as caught:
-        Recipe(name="mine", request=request("vit_b"), timing=timing)
+        Recipe(request=request("vit_b"), timing=timing)
 
     assert str(caught.value) == message
 
@@ -60,6 +60,6 @@ def test_constants_that_make_no_sense_are_refused(timing: dict[str, float], mess
 def test_constants_are_judged_beside_those_of_the_preset() -> None:
     timing = {"give_up_s": 2.5}  # below the 3 s that a full measurement samples for
 
-    assert Recipe(name="mine", request=request("vit_b"), quick=True, timing=timing).timing == timing
+    assert Recipe(request=request("vit_b"), quick=True, timing=timing).timing == timing
     with pytest.raises(InvalidOptionError, match=r"give_up_s is 2\.5; it must be at least min_time_s, 3"):
-        Recipe(name="mine", request=request("vit_b"), timing=timing)
+        Recipe(request=request("vit_b"), timing=timing)

@@ -177,6 +177,12 @@ def test_a_pooling_changes_the_positions_of_what_came_before() -> None:
     assert list(counter.positions.items()) == [("0", B * 8 * 16), ("2", B * 4 * 8)]
 
 
+def test_a_layer_without_outputs_counts_nothing() -> None:
+    counter = watch(lambda x: F.linear(x, torch.empty(0, C)), (N, C))
+    assert counter.macs.total() == 0
+    assert counter.values == {}
+
+
 def test_modules_made_on_the_fly_count_as_their_caller() -> None:
     class Maker(nn.Module):
         def __init__(self) -> None:

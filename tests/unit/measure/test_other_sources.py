@@ -27,7 +27,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["this interpreter", "another"])
 def server(request: pytest.FixtureRequest, source: Path) -> Iterator[WorkerServer]:
     python = None if request.param == "this interpreter" else Path(sys.executable)
-    with WorkerServer(source=source, python=python, folder=source / "below") as server:
+    with WorkerServer(sources=[source], python=python, folder=source / "below") as server:
         yield server
 
 

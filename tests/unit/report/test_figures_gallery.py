@@ -81,6 +81,11 @@ def test_no_two_names_overlap(figure: Figure) -> None:
         assert clashes == []
 
 
+def test_no_two_numbers_below_a_panel_touch(figure: Figure) -> None:
+    for axes in figure.axes:
+        assert list(overlaps(boxes_of(axes.get_xticklabels()))) == []
+
+
 def test_no_text_is_smaller_than_the_small_size(figure: Figure) -> None:
     assert min(text.get_fontsize() for text in seen_texts(figure)) >= LIGHT.small_pt
 
@@ -110,6 +115,29 @@ def test_machines_stand_in_panels_of_their_own_named() -> None:
     assert f"Environment: {LAPTOP.device}, 2 threads" in foot
 
 
+def test_every_environment_in_a_picture_is_named_and_no_other() -> None:
+    laptops = [replace(LAPTOP, device=f"CPU {number}", machine=f"host{number}") for number in range(5)]
+    # Table 1 is about images of 1024 px.
+    records = [measured(model, 512, environment=laptop) for laptop in laptops for model in ("vit_b", "swin_b")]
+    records += [measured(model, 1024, environment=GPU, device="cuda:0") for model in ("vit_b", "swin_b")]
+
+    pictures, _ = choose_pictures(records, load_paper_accuracy())
+
+    feet = {picture.name: " ".join(" ".join(texts_of(draw(picture))).split()) for picture in pictures}
+    for machine in (*laptops, GPU):
+        assert f"Environment: {machine.device}," in feet["latency"]
+    assert "Environment: NVIDIA H200," in feet["accuracy-cost-table-1"]
+    assert "Environment: CPU" not in feet["accuracy-cost-table-1"]
+
+
+def test_sizes_that_are_close_are_told_apart_and_their_numbers_do_not_touch() -> None:
+    pictures, _ = choose_pictures([measured("vit_b", size, environment=LAPTOP) for size in (496, 500, 512, 520)], [])
+
+    (axes,) = draw(next(picture for picture in pictures if picture.name == "latency")).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["496", "512", "520"]
+    assert list(overlaps(boxes_of(axes.get_xticklabels()))) == []
+
+
 def test_a_model_has_one_colour_in_all_pictures() -> None:
     colors = {
         str(name.get_color())
@@ -128,6 +156,12 @@ def test_a_model_without_its_fast_kernel_is_marked_and_the_mark_explained() -> N
         assert "vit_b" in texts, name
         assert "* Selective scan in plain PyTorch" in " ".join(texts), name
     assert not any("*" in text for text in texts_of(draw_named("complexity-infer")))
+
+
+def test_flops_that_are_too_low_are_said_to_be() -> None:
+    for name in ("complexity-infer", "parts-train", "roofline-infer", "accuracy-cost-table-1"):
+        text = " ".join(" ".join(texts_of(draw_named(name))).split())
+        assert "FLOPs without operators that have no formula, so too low: mambavision_b." in text, name
 
 
 @pytest.mark.parametrize("width", [LIGHT, set_width(Width.PAGE)], ids=["column", "page"])
@@ -151,6 +185,9 @@ def test_counts_alone_give_their_pictures_and_a_sentence_for_each_other() -> Non
     pictures, sentences = choose_pictures(records, load_paper_accuracy())
 
     assert [picture.name for picture in pictures] == ["complexity", "memory", "parts"]
+    assert pictures[1].caption == (
+        "Peak memory of a step against the side of the image, both logarithmic, predicted from the shapes."
+    )
     assert sentences == [
         "No latency and no throughput: nothing was timed; run `atlasbench profile` on a device.",
         "No accuracy against cost: accuracy is known for fewer than two of these models, options and sizes; "
@@ -177,8 +214,20 @@ def test_only_failures_give_no_picture_and_say_how_many_there_are() -> None:
 def test_one_point_of_one_model_is_drawn() -> None:
     pictures, _ = choose_pictures([measured("vit_b", 1024, environment=LAPTOP)], [])
 
+    assert [picture.name for picture in pictures] == [
+        "complexity",
+        "latency",
+        "throughput",
+        "memory",
+        "parts",
+        "roofline",
+    ]
     for picture in pictures:
-        assert draw(picture).axes, picture.name
+        assert "vit_b" in texts_of(draw(picture)), picture.name
+    # One size shows no growth, so nothing is said about steepness.
+    assert pictures[0].caption == (
+        "FLOPs of one image against its side, both logarithmic: attention alone, and everything."
+    )
 
 
 def test_records_decide_the_colours_and_not_their_order() -> None:

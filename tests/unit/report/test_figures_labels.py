@@ -6,11 +6,13 @@ import random
 import pytest
 from drawing import boxes_of, draw, names_of, overlaps
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from atlasbench.analysis.points import Curve, Point
 from atlasbench.core.kinds import Kind
 from atlasbench.report.figures.axes import write_seconds
+from atlasbench.report.figures.canvas import new_canvas
 from atlasbench.report.figures.growth import GrowthPanel, draw_growth
 from atlasbench.report.figures.labels import EndLabel, push_apart, shorten
 from atlasbench.report.figures.picture import Picture
@@ -97,6 +99,21 @@ def test_a_name_that_is_not_beside_its_point_is_led_to_it() -> None:
 
     assert has_line[0] is False
     assert any(has_line)
+
+
+def test_a_key_stands_in_as_few_rows_as_fit() -> None:
+    def rows(*labels: str) -> int:
+        with use_theme(LIGHT):
+            key = [Line2D([], [], label=label) for label in labels]
+            figure, _ = new_canvas(LIGHT, 1, foot=[], key=key)
+            figure.draw_without_rendering()
+            (legend,) = figure.legends
+            boxes = boxes_of(legend.get_texts())
+        assert max(box.x1 for box in boxes) <= figure.bbox.width
+        return len({round(box.y0) for box in boxes})
+
+    assert rows("stem", "projections", "attention", "mlp", "other") == 1
+    assert rows(*(f"a rather long label {number}" for number in range(4))) == 2
 
 
 def test_a_long_name_keeps_its_beginning_and_its_end() -> None:

@@ -3,12 +3,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from drawing import GPU, LAPTOP, MODELS, SIZES, all_pictures, draw_named, marked_points, texts_of
+from drawing import (
+    GPU,
+    LAPTOP,
+    MODELS,
+    SIZES,
+    all_pictures,
+    boxes_of,
+    draw,
+    draw_named,
+    marked_points,
+    measured,
+    texts_of,
+)
+from hand_made import failed, make_counts, make_measurement, make_record
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from atlasbench.analysis.points import Point
 from atlasbench.core.kinds import Kind
+from atlasbench.core.record import Status
+from atlasbench.report.figures.gallery import choose_pictures
 from atlasbench.report.figures.marks import MARKS, OUT_OF_MEMORY, UNSETTLED, draw_points, find_mark, key_entries
 from atlasbench.report.figures.theme import LIGHT, use_theme
 
@@ -88,6 +103,15 @@ def test_complexity_says_the_exponent_and_shows_the_laws() -> None:
     assert {"N", "N K log_S N", "N²"} < set(names)
 
 
+def test_laws_that_leave_at_the_top_are_named_in_their_order() -> None:
+    pictures, _ = choose_pictures([measured("swin_b", size, environment=LAPTOP) for size in (256, 512, 1024)], [])
+
+    attention, _ = draw(next(picture for picture in pictures if picture.name == "complexity")).axes
+
+    heights = {text.get_text(): text.get_position()[1] for text in attention.texts}
+    assert heights["N²"] > heights["N K log_S N"] > heights["N"]
+
+
 def test_memory_draws_measured_predicted_the_limit_and_what_did_not_fit() -> None:
     gpu, laptop = draw_named("memory-infer").axes
 
@@ -98,6 +122,27 @@ def test_memory_draws_measured_predicted_the_limit_and_what_did_not_fit() -> Non
     assert "150 GB of memory" in [text.get_text() for text in gpu.texts]
     assert marked_points(laptop, "x") == []
     assert "24.0 GB of memory" in [text.get_text() for text in laptop.texts]
+
+
+def test_every_model_that_did_not_fit_has_its_cross_where_it_is_seen() -> None:
+    records = [measured(model, 512, environment=LAPTOP) for model in MODELS]
+    records += [
+        make_record(model, 8192, environment=LAPTOP, measurement=failed(Status.OOM, "too large", counts=None))
+        for model in MODELS
+    ]
+    pictures, _ = choose_pictures(records, [])
+
+    figure = draw(next(picture for picture in pictures if picture.name == "memory"))
+
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    assert marked_points(axes, "x") == [(8192, 24e9)] * len(MODELS)
+    assert low < 8192 < high
+    crosses = [line for line in axes.lines if line.get_marker() == "x"]
+    assert not any(cross.get_clip_on() for cross in crosses)
+    centres = sorted(cross.get_window_extent().x0 for cross in crosses)
+    assert len({round(centre, 1) for centre in centres}) == len(MODELS)
+    assert centres[-1] - centres[0] <= 18 * figure.dpi / 72
 
 
 def test_the_roofline_shows_both_measured_limits() -> None:
@@ -119,6 +164,26 @@ def test_parts_are_bars_that_fill_the_width() -> None:
     assert list(widths.values()) == pytest.approx([1.0] * len(MODELS), abs=0.005)
 
 
+def test_a_number_stands_in_every_bar_that_has_room_for_it() -> None:
+    counts = make_counts(1000, flops_by_part={"stem": 1, "projections": 90, "attention": 49, "mlp": 860})
+    almost = make_counts(1000, flops_by_part={"stem": 4, "attention": 996})
+    records = [
+        make_record(model, 512, measurement=make_measurement(counts=each))
+        for model, each in (("swin_b", counts), ("vit_b", almost))
+    ]
+    pictures, _ = choose_pictures(records, [])
+
+    (axes,) = draw(next(picture for picture in pictures if picture.name == "parts")).axes
+
+    numbers = [text for text in axes.texts if text.get_text().endswith("%")]
+    assert [text.get_text() for text in numbers] == ["9%", "86%", "> 99%"]
+    bars = [bar.get_window_extent() for bar in axes.patches]
+    for box in boxes_of(numbers):
+        assert any(
+            bar.x0 <= box.x0 and box.x1 <= bar.x1 and bar.y0 <= box.y0 + box.height / 2 <= bar.y1 for bar in bars
+        )
+
+
 def test_accuracy_against_cost_has_the_papers_mark_and_a_panel_for_each_machine() -> None:
     figure = draw_named("accuracy-cost-table-1")
 
@@ -128,7 +193,7 @@ def test_accuracy_against_cost_has_the_papers_mark_and_a_panel_for_each_machine(
         f"{LAPTOP.device}, 2 threads, float32",
     ]
     assert [len(marked_points(axes, "*")) for axes in figure.axes] == [len(MODELS)] * 3
-    assert "from the paper" in texts_of(figure)
+    assert {"from the paper", "Pareto front; better is up and left"} < set(texts_of(figure))
 
 
 def test_beside_the_paper_stand_our_ratio_and_that_of_the_flops() -> None:
@@ -136,5 +201,8 @@ def test_beside_the_paper_stand_our_ratio_and_that_of_the_flops() -> None:
 
     assert marked_points(axes, "*") == [(1.15, 0), (1.6, 1), (2.9, 2), (2.2, 3), (4.3, 4), (0.98, 5), (1.0, 6)]
     assert len(marked_points(axes, "o")) == 7
-    assert len(marked_points(axes, "D")) == 7
+    assert len(marked_points(axes, "D")) == 6  # not all operators of MambaVision-B were counted
     assert [label.get_text() for label in axes.get_yticklabels()][:2] == ["ViT-B", "Swin-B"]
+    assert "Bars: interval of our ratio. Diamonds: ratio of the FLOPs." in " ".join(
+        texts_of(draw_named("paper-table-1"))
+    )

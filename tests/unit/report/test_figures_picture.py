@@ -15,7 +15,7 @@ from atlasbench.core.errors import OutputError
 from atlasbench.report.figures.axes import write_bytes, write_quantity, write_seconds
 from atlasbench.report.figures.files import check_folder, write_pictures
 from atlasbench.report.figures.gallery import choose_pictures
-from atlasbench.report.figures.picture import FileFormat, Picture, render_picture
+from atlasbench.report.figures.picture import FileFormat, render_picture
 from atlasbench.report.figures.theme import DARK, LIGHT
 
 PICTURES = all_pictures()
@@ -122,15 +122,6 @@ def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
     with pytest.raises(OutputError, match=r"^Cannot write pictures to '.*': Is a directory\. Give another folder"):
         list(write_pictures(pictures[:1], tmp_path, [FileFormat.PNG], LIGHT))
-
-
-def test_a_picture_is_drawn_only_when_it_is_rendered() -> None:
-    def refuse(_: object) -> None:
-        raise AssertionError
-
-    picture = Picture(name="name", title="title", caption="caption", draw=refuse)  # type: ignore[arg-type]
-    with pytest.raises(AssertionError):
-        render_picture(picture, "png")
 
 
 @pytest.mark.parametrize(

@@ -124,14 +124,20 @@ def test_nothing_outside_the_page_is_named_and_the_policy_forbids_it() -> None:
 
 def test_what_records_and_files_say_is_text_and_never_markup() -> None:
     nasty = "<script>alert('x')</script>"
-    record = make_record(
-        "net.py:build",
-        measurement=failed(Status.ERROR, nasty),
-        options={"name": nasty},
-        environment=replace(GPU, os=nasty),
-    )
+    environment = replace(GPU, os=nasty, machine=nasty, device=nasty, git_commit=nasty, versions={nasty: nasty})
+    records = [
+        make_record(f"{nasty}.py:build", measurement=failed(Status.ERROR, nasty), options={nasty: nasty}),
+        make_record(f"{nasty}.py:other", measurement=make_measurement(notes=(nasty,)), environment=environment),
+    ]
+    table = TextTable(title=nasty, columns=[Column(title="Verdict", cells=[nasty])], footnotes=[nasty])
     page = page_of(
-        record, title=nasty, omissions=[nasty], sentences=[nasty], pictures=[replace(make_picture(), title=nasty)]
+        *records,
+        title=nasty,
+        omissions=[nasty],
+        sentences=[nasty],
+        verdicts=table,
+        verdict_summary=nasty,
+        pictures=[replace(make_picture(), title=nasty, caption=nasty)],
     )
 
     assert nasty not in page
@@ -142,9 +148,17 @@ def test_the_contents_say_models_sizes_days_and_machines() -> None:
     page = page_of(*several())
 
     assert (
-        "2 models from 1024 to 768x1536 px, 2026-11-21: 3 workloads measured on Some CPU, 2 threads; "
+        "2 models from 1024 to 768x1536 px, 2026-11-21: 3 workloads, 2 of them measured on Some CPU, 2 threads; "
         "1 workload measured on NVIDIA H200." in page
     )
+
+
+def test_what_was_only_counted_is_not_called_measured() -> None:
+    meta = replace(ENVIRONMENT, device="meta (shapes only)")
+    measurement = make_measurement(timing=None, memory=Memory(peak_bytes=205_000_000, method="predicted"))
+    page = page_of(make_record(device="meta", environment=meta, measurement=measurement))
+
+    assert "vit_b at 1024 px, 2026-11-21: 1 workload counted on meta." in page
 
 
 def test_only_failures_give_a_page_with_each_reason() -> None:
@@ -153,7 +167,7 @@ def test_only_failures_give_a_page_with_each_reason() -> None:
         make_record("swin_b", measurement=failed(Status.UNSUPPORTED, "no such size", counts=None)),
     )
 
-    assert "tried on Some CPU, 2 threads." in page
+    assert "2 workloads, none of them measured on Some CPU, 2 threads." in page
     assert "Nothing could be counted or measured." in page
     assert cells_of(page, "failures-1")[1:] == [
         ["vit_b", "1024", "oom", "predicted 90 GB"],
@@ -207,6 +221,16 @@ def test_many_remarks_are_folded_away_and_few_are_not() -> None:
     assert "<details>" not in noted(5)
 
 
+def test_a_remark_names_its_row_although_the_other_failed() -> None:
+    page = page_of(
+        make_record(measurement=make_measurement(notes=("padded to 1040 px",))),
+        make_record("swin_b", measurement=failed(Status.OOM, "predicted 90 GB")),
+    )
+
+    assert "<li>vit_b: padded to 1040 px</li>" in page
+    assert page.count("predicted 90 GB") == 1
+
+
 def test_the_environment_is_there_in_full() -> None:
     page = page_of(
         make_record(environment=replace(GPU, matmul_flops_per_s={"bfloat16": 6.5e14}, copy_bytes_per_s=3.9e12))
@@ -240,13 +264,25 @@ def test_every_record_has_its_command_and_every_set_of_versions_its_installation
     assert "git checkout ff00\npip install -e . torch==2.11.0 timm==1.0.20" in page
 
 
+def test_records_of_one_installation_name_it_once_and_another_python_is_another() -> None:
+    other = replace(ENVIRONMENT, versions={**ENVIRONMENT.versions, "python": "3.13.1"})
+
+    page = page_of(make_record(), make_record("swin_b"))
+    assert "All records: Python 3.11.7, atlasbench 0.1.0, commit" in page
+
+    page = page_of(make_record(), make_record("swin_b", environment=other))
+    assert "1 record: Python 3.11.7, atlasbench 0.1.0, commit" in page
+    assert "1 record: Python 3.13.1, atlasbench 0.1.0, commit" in page
+
+
 def test_pictures_have_words_both_themes_and_room_before_they_are_drawn() -> None:
     page = Reader(page_of(make_record(), pictures=[make_picture()], sentences=["No roofline: no limits."]))
 
     (image,) = page.attributes("img")
-    assert (image["alt"], image["width"], image["height"]) == ("FLOPs & size. ViT grows fastest.", "300", "200")
+    assert (image["alt"], image["width"], image["height"]) == ("FLOPs & size: described in the caption", "300", "200")
     (source,) = page.attributes("source")
     assert source["media"] == "screen and (prefers-color-scheme: dark)"
+    assert page.texts("figcaption")[0].startswith("ViT grows fastest.")
     assert "No roofline: no limits." in page.texts("li")
 
 
@@ -324,6 +360,12 @@ def test_a_page_is_written_whole_and_leaves_nothing_beside_it(tmp_path: Path) ->
 
     assert path.read_bytes() == b"new\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_that_cannot_be_written_is_no_reason_to_fail(tmp_path: Path) -> None:
+    save_page(tmp_path / "report.html", "file \udcff.jsonl")
+
+    assert (tmp_path / "report.html").read_text() == "file ?.jsonl"
 
 
 def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from atlasbench.analysis.exponent import Exponent
 from atlasbench.analysis.scaling.decision import Judgement
 from atlasbench.analysis.scaling.quantities import Quantity
 from atlasbench.analysis.scaling.verdict import ScalingVerdict
+from atlasbench.core.kinds import Kind
 from atlasbench.core.laws import Law
 from atlasbench.core.resolution import Resolution
 from atlasbench.report.layout import render_markdown, render_text
@@ -20,7 +21,7 @@ def make_verdict(label: str = "vit_b", quantity: Quantity = Quantity.ATTENTION, 
         "model": label,
         "machine": "",
         "quantity": quantity,
-        "kind": "counted",
+        "kind": Kind.COUNTED,
         "claim": Law.QUADRATIC,
         "judgement": Judgement.CONSISTENT,
         "law": Law.QUADRATIC,
@@ -35,7 +36,7 @@ def make_verdict(label: str = "vit_b", quantity: Quantity = Quantity.ATTENTION, 
 
 def make_untold(quantity: Quantity = Quantity.LATENCY, **fields: Any) -> ScalingVerdict:
     values: dict[str, Any] = {
-        "kind": "measured",
+        "kind": Kind.MEASURED,
         "machine": "NVIDIA H200",
         "judgement": Judgement.CANNOT_TELL,
         "reason": "too few sizes: 3, at least 4 are needed",
@@ -100,7 +101,7 @@ def test_several_machines_are_named_in_a_column_and_in_the_reasons() -> None:
 
 
 def test_predicted_memory_says_so_beside_measured_memory_only() -> None:
-    predicted = make_verdict(quantity=Quantity.MEMORY, kind="predicted", machine="counted on meta")
+    predicted = make_verdict(quantity=Quantity.MEMORY, kind=Kind.PREDICTED, machine="counted on meta")
 
     def names(*verdicts: ScalingVerdict) -> list[str]:
         (column,) = (column for column in build_scaling_table(verdicts).columns if column.title == "Quantity")

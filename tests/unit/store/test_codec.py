@@ -32,6 +32,7 @@ RECORDS = {
     "without counts": make_record(measurement=make_measurement(counts=None)),
     "without memory": make_record(measurement=make_measurement(memory=None)),
     "without timing": make_record(measurement=make_measurement(timing=None)),
+    "with another protocol": make_record(measurement=make_measurement(protocol={"cold": True, "half_width": 0.01})),
     "with nothing but a status": make_record(
         measurement=Measurement(status=Status.OOM, message="out of memory\nin two lines"), family=""
     ),
@@ -178,6 +179,20 @@ def test_a_line_with_damaged_parts_is_no_record(damage: dict[str, object]) -> No
         ("measurement", {"counts": {"params": 1}}),
         ("measurement", {"counts": 5}),
         ("environment", {"versions": None}),
+        ("workload", {"model": 5}),
+        ("workload", {"options": None}),
+        ("workload", {"options": {"name": "\ud800"}}),
+        ("workload", {"scale_drop": 12}),
+        ("workload", {"compiled": 1}),
+        ("measurement", {"notes": "one text"}),
+        ("measurement", {"notes": [5]}),
+        ("measurement", {"protocol": None}),
+        ("environment", {"device": None}),
+        ("environment", {"threads": True}),
+        ("environment", {"machine": "\udfff"}),
+        ("environment", {"versions": {"torch": 2}}),
+        ("environment", {"copy_bytes_per_s": math.inf}),
+        ("environment", {"memory_bytes": 10**400}),
     ],
     ids=str,
 )
@@ -189,16 +204,52 @@ def test_a_line_with_a_senseless_value_is_no_record(part: str, damage: dict[str,
         decode_record(json.dumps(data))
 
 
-@pytest.mark.parametrize("latency", [None, 0, "fast"])
-def test_a_latency_that_gives_no_speed_is_no_record(latency: object) -> None:
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("measurement counts params", "many", "measurement.counts.params is 'many'"),
+        ("measurement counts flops", -1, "measurement.counts.flops is -1"),
+        ("measurement counts flops_by_part", {"stem": None}, "measurement.counts.flops_by_part is {'stem': None}"),
+        ("measurement memory method", 5, "measurement.memory.method is 5"),
+        ("measurement timing quartiles_s", [1.0], "measurement.timing.quartiles_s is (1.0,)"),
+        ("measurement timing latency_high_s", None, "measurement.timing.latency_high_s is None"),
+        ("time", 20261121, "time is 20261121"),
+        ("launch", "first", "launch is 'first'"),
+    ],
+)
+def test_a_field_that_holds_something_else_is_named(path: str, value: object, message: str) -> None:
+    data = part = json.loads(encode_record(make_record()))
+    *parents, name = path.split()
+    for parent in parents:
+        part = part[parent]
+    part[name] = value
+
+    with pytest.raises(RecordsError) as refused:
+        decode_record(json.dumps(data))
+    assert str(refused.value) == f"not a record (ValueError: {message})"
+
+
+def test_a_layer_that_holds_something_else_is_named() -> None:
     data = json.loads(encode_record(make_record()))
-    data["measurement"]["timing"]["latency_s"] = latency
+    data["measurement"]["counts"]["layers"][0]["tokens"] = "4097"
+
+    with pytest.raises(RecordsError, match=r"measurement\.counts\.layers\.tokens is '4097'"):
+        decode_record(json.dumps(data))
+
+
+@pytest.mark.parametrize("latency", [None, 0, -1, 1e-300, math.nan, "fast"])
+@pytest.mark.parametrize("name", ["latency_s", "latency_low_s", "latency_high_s"])
+def test_a_latency_that_gives_no_speed_is_no_record(name: str, latency: object) -> None:
+    data = json.loads(encode_record(make_record()))
+    data["measurement"]["timing"][name] = latency
 
     with pytest.raises(RecordsError, match="not a record"):
         decode_record(json.dumps(data))
 
 
-@pytest.mark.parametrize("line", ["", "{", "junk", "[]", "3", "null", b"\xff\xfe\x00"], ids=repr)
+@pytest.mark.parametrize(
+    "line", ["", "{", "junk", "[]", "3", "null", b"\xff\xfe\x00", "[" * 10**5], ids=lambda line: repr(line[:9])
+)
 def test_what_is_not_a_json_object_is_no_record(line: str | bytes) -> None:
     with pytest.raises(RecordsError):
         decode_record(line)
@@ -210,3 +261,10 @@ def test_a_line_cut_anywhere_is_no_record(kept: float) -> None:
 
     with pytest.raises(RecordsError, match="not JSON"):
         decode_record(line[: int(len(line) * kept)])
+
+
+def test_a_line_with_a_scale_drop_that_is_none_is_no_record() -> None:
+    data = json.loads(encode_record(make_record("atlas_s", scale_drop="2-10")))
+    data["workload"]["scale_drop"] = "two"
+    with pytest.raises(RecordsError, match="'two' is not a scale drop"):
+        decode_record(json.dumps(data))

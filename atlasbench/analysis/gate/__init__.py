@@ -1,0 +1,1 @@
+"""The gate's statistics and verdicts: values in, values out. Imports core."""

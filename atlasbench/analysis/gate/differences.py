@@ -1,0 +1,63 @@
+"""What differs between two sides of records beside what is judged, a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from atlasbench.analysis.gate.counted import newest_counted, read_counted
+from atlasbench.analysis.gate.matching import MatchedRecords, environment_fields
+from atlasbench.core.record import Record, Status
+from atlasbench.core.workload import canonical_json
+
+_DESCRIBED = ("os", "processor", "cpu_count")  # of an environment, beside what must agree
+
+
+def describe_differences(match: MatchedRecords) -> Iterator[str]:
+    """Environment, kernels and model of the newest records; and launches that are not like their neighbours."""
+    base, current = match.base[-1], match.current[-1]
+    yield from _compare_environments(base, current)
+    kernels, newer = base.measurement.kernels, current.measurement.kernels
+    for name in dict.fromkeys((*kernels, *newer)):
+        before, now = kernels.get(name, "none"), newer.get(name, "none")
+        if before != now:
+            yield f"{match.label}: {name} kernel {before} in the base, {now} now"
+    if canonical_json(base.workload.options) != canonical_json(current.workload.options):
+        yield f"{match.label}: the file that builds the model changed"
+    yield from _list_uncounted(match)
+    yield from _describe_launches(f"{match.label}: launches of the base", match.base)
+    yield from _describe_launches(f"{match.label}: launches of the current side", match.current)
+
+
+def _compare_environments(base: Record, current: Record) -> Iterator[str]:
+    ours, theirs = _describe_environment(base), _describe_environment(current)
+    for name in dict.fromkeys((*ours, *theirs)):
+        if ours.get(name) != theirs.get(name):
+            yield f"{name}: {ours.get(name) or 'none'} in the base, {theirs.get(name) or 'none'} now"
+
+
+def _describe_environment(record: Record) -> dict[str, Any]:
+    names = () if record.workload.device_type == "meta" else _DESCRIBED
+    described = {name: getattr(record.environment, name) for name in names}
+    return {**environment_fields(record), **described, **record.environment.versions}
+
+
+def _list_uncounted(match: MatchedRecords) -> Iterator[str]:
+    """Quantities that only one side has, where both ended alike."""
+    base, current = newest_counted(match.base), newest_counted(match.current)
+    if base.measurement.status is current.measurement.status:
+        for name in sorted(read_counted(base).keys() ^ read_counted(current).keys()):
+            yield f"{match.label}: {name} is known on one side only"
+
+
+def _describe_launches(start: str, launches: Sequence[Record]) -> Iterator[str]:
+    commits = {record.environment.git_commit for record in launches}
+    if len(commits) > 1:
+        yield f"{start} are of {len(commits)} commits"
+    failed = [record.measurement.status for record in launches if record.measurement.status is not Status.OK]
+    if 0 < len(failed) < len(launches):
+        yield f"{start}: {len(failed)} of {len(launches)} ended {failed[-1]}"
+    timings = (record.measurement.timing for record in launches)
+    flags = dict.fromkeys(flag for timing in timings if timing is not None for flag in timing.flags)
+    if flags:
+        yield f"{start} are marked {', '.join(flags)}"

@@ -1,0 +1,73 @@
+"""What `compare` and `gate` share: their formats, and two sets of records from paths."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from atlasbench.cli.output import page_width, say
+from atlasbench.core.errors import InvalidOptionError
+
+if TYPE_CHECKING:
+    from atlasbench.analysis.gate.verdicts import GateResult
+
+
+def check_gate_format(name: str) -> None:
+    """Refuse an unknown format.
+
+    Raises:
+        InvalidOptionError: If it is none of `GATE_FORMATS`.
+    """
+    from atlasbench.report.gate_formats import GATE_FORMATS
+
+    if name not in GATE_FORMATS:
+        raise InvalidOptionError(f"--format: {name!r} is not one of {', '.join(GATE_FORMATS)}.")
+
+
+def show_gate(result: GateResult, output_format: str, *, strict: bool = False) -> None:
+    """Print a result in one of `GATE_FORMATS`."""
+    from atlasbench.report.gate_formats import render_gate
+
+    typer.echo(render_gate(result, output_format, width=page_width(), strict=strict))
+
+
+def compare_files(
+    base: Sequence[Path],
+    current: Sequence[Path],
+    *,
+    allow_different: Collection[str],
+    tolerance: float | None = None,
+    counted_tolerances: Mapping[str, float] | None = None,
+) -> GateResult:
+    """Read two sets of records and compare them; lines that are no records are told on stderr.
+
+    Args:
+        base: Files of records, or folders of them.
+        current: As `base`.
+        allow_different: Fields of the environment that need not agree.
+        tolerance: Change of the time that still is the same, relative; None for the usual.
+        counted_tolerances: Growth of counted quantities that still is the same, where it is not the usual.
+
+    Raises:
+        InvalidOptionError: If `allow_different` names no field that must agree.
+        RecordsError: If a side has no records, or they cannot be compared.
+    """
+    from atlasbench.analysis.gate.constants import FILE_TOLERANCE
+    from atlasbench.analysis.gate.files import compare_records
+    from atlasbench.store.jsonl import describe_unreadable, load_records
+
+    sides = []
+    for paths in (base, current):
+        records, unreadable = load_records(paths)
+        if unreadable:
+            say(f"{describe_unreadable(unreadable)}.")
+        sides.append(records)
+    return compare_records(
+        *sides,
+        allow_different=allow_different,
+        tolerance=FILE_TOLERANCE if tolerance is None else tolerance,
+        counted_tolerances=counted_tolerances or {},
+    )

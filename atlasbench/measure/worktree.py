@@ -1,0 +1,140 @@
+"""Another revision of a git checkout, in a folder of its own for a while; the checkout itself stays as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from atlasbench.core.errors import AtlasBenchError
+from atlasbench.measure.signals import FirstSignal
+
+
+class RevisionError(AtlasBenchError):
+    """A revision is not there, cannot be checked out, or cannot serve."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """A commit whose files are in a folder of their own.
+
+    Attributes:
+        name: As typed, e.g. `main`.
+        commit: Its hash.
+        top: The folder that holds the revision's files.
+        folder: What stands there for the folder that the program runs in.
+    """
+
+    name: str
+    commit: str
+    top: Path
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.commit[:10]})"
+
+
+def top_of_checkout(folder: Path) -> Path:
+    """The top folder of the git checkout that a folder belongs to.
+
+    Raises:
+        RevisionError: If it belongs to none, or git is missing.
+    """
+    try:
+        return Path(_git(folder, "rev-parse", "--show-toplevel")).resolve()
+    except _GitError as error:
+        if "not a git repository" in str(error):
+            raise RevisionError(
+                f"{str(folder)!r} is in no git checkout: --against compares revisions of one."
+            ) from None
+        raise RevisionError(f"git cannot read the checkout of {str(folder)!r}: {error}") from None
+
+
+@contextmanager
+def check_out(name: str, folder: Path) -> Iterator[Revision]:
+    """Put the files of a revision in a temporary folder, and remove it at the end, whatever happens.
+
+    What is not committed, the index and the user's branches are not touched; hooks of the repository do not run.
+    Submodules stay empty. SIGTERM and SIGHUP end the program as Ctrl-C does, by an exception.
+
+    Args:
+        name: Branch, tag or commit, as git understands it.
+        folder: Any folder of the checkout.
+
+    Raises:
+        RevisionError: If there is no such revision, no checkout, or git is missing or refuses.
+    """
+    top = top_of_checkout(folder)
+    commit = _find_commit(name, top)
+    inside = folder.resolve().relative_to(top)
+    with FirstSignal() as signals:
+        holder = Path(tempfile.mkdtemp(prefix="atlasbench-")).resolve()
+        place = holder / "source"
+        try:
+            try:
+                _git(top, "worktree", "add", "--detach", "--quiet", str(place), commit)
+            except _GitError as error:
+                raise RevisionError(f"git cannot check out {name}: {error}") from None
+            signals.release()  # not before: git would leave half a worktree behind
+            there = place / inside
+            yield Revision(name=name, commit=commit, top=place, folder=there if there.is_dir() else place)
+        finally:
+            try:
+                signals.hold()
+            finally:
+                # Its files first: then git has only to forget the entry, also one that it had not finished.
+                shutil.rmtree(holder, ignore_errors=True)
+                with contextlib.suppress(_GitError):  # there is no entry if it could not be added
+                    _git(top, "worktree", "remove", "--force", "--force", str(place))
+
+
+class _GitError(Exception):
+    """What git said when it refused, in one line."""
+
+
+def _find_commit(name: str, top: Path) -> str:
+    try:
+        return _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    except _GitError:
+        is_shallow = _git(top, "rev-parse", "--is-shallow-repository") == "true"
+        hint = "This clone is shallow: fetch it first (fetch-depth: 0)." if is_shallow else "See `git branch --all`."
+        raise RevisionError(f"There is no revision {name!r} in {str(top)!r}. {hint}") from None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git prints, stripped.
+
+    Raises:
+        RevisionError: If git is missing.
+        _GitError: If it refuses.
+    """
+    # Hooks run with GIT_DIR set, which would answer for another repository; GIT_CONFIG_* says which may be trusted.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or name.startswith("GIT_CONFIG_")
+    }
+    environment |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}  # messages are read here
+    try:
+        ended = subprocess.run(
+            ["git", "-C", str(folder), "-c", f"core.hooksPath={os.devnull}", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environment,
+            check=False,
+            start_new_session=True,  # Ctrl-C reaches this program alone
+        )
+    except OSError as error:
+        raise RevisionError(f"git cannot be started ({error.strerror}): --against needs it.") from None
+    if ended.returncode:
+        lines = ended.stderr.strip().splitlines()
+        raise _GitError(lines[-1].removeprefix("fatal: ") if lines else f"it ended with {ended.returncode}")
+    return ended.stdout.strip()

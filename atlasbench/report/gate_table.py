@@ -1,0 +1,62 @@
+"""The table of a gate: every workload a row, what stands behind its verdict below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from atlasbench.analysis.gate.verdicts import GateResult
+from atlasbench.report.gate_words import (
+    explain_verdicts,
+    shorten_labels,
+    write_change,
+    write_details,
+    write_headline,
+    write_interval,
+    write_surroundings,
+    write_verdict,
+)
+from atlasbench.report.layout import Column, TextTable
+
+
+def build_gate_table(result: GateResult) -> TextTable:
+    """Verdicts, changes and their intervals; the headline is the title."""
+    shared, names = shorten_labels([item.label for item in result.workloads])
+    return TextTable(
+        title=" ".join(filter(None, (write_headline(result), f"All: {shared}." if shared else ""))),
+        columns=gate_columns(result, names),
+        footnotes=[*_explain_rows(result, names), *write_surroundings(result), *explain_verdicts(result)],
+    )
+
+
+def gate_columns(result: GateResult, names: list[str]) -> list[Column]:
+    """A row for each workload; columns of times only where there are times.
+
+    Args:
+        result: What was found.
+        names: One for each workload.
+    """
+    items = result.workloads
+    columns = [
+        Column(title="Workload", cells=names, is_identity=True, is_text=True),
+        Column(title="Verdict", cells=[write_verdict(item) for item in items], is_text=True),
+    ]
+    if any(item.change is not None for item in items):
+        unit = "Launches" if any(item.method == "record files" for item in items) else "Pairs"
+        columns += [
+            Column(title="Time", cells=[write_change(item.change) for item in items]),
+            Column(title="95 % interval", cells=[write_interval(item) for item in items]),
+            Column(title=unit, cells=[str(item.pairs) if item.pairs else "-" for item in items]),
+        ]
+    if any(item.counted for item in items):
+        counted = [
+            ("changed" if any(change.is_news for change in item.counted) else "same") if item.counted else "-"
+            for item in items
+        ]
+        columns.append(Column(title="Counted", cells=counted))
+    return columns
+
+
+def _explain_rows(result: GateResult, names: list[str]) -> Iterator[str]:
+    for name, item in zip(names, result.workloads, strict=True):
+        if details := write_details(item):
+            yield f"{name}: {details}."

@@ -1,0 +1,175 @@
+"""Judges a workload on two sides: counts exactly, times in turns. Knows nothing of revisions and files."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from atlasbench.analysis.gate.constants import CONFIRMATION_LAUNCHES, LOOKS, PASS_PAIRS
+from atlasbench.analysis.gate.counted import compare_counted
+from atlasbench.analysis.gate.matching import label_workload
+from atlasbench.analysis.gate.verdicts import CountedChange, GateVerdict, WorkloadVerdict
+from atlasbench.core.units import format_bytes
+from atlasbench.sweep.gate_dealers import (
+    LaunchDealer,
+    PairDealer,
+    ScaledDealer,
+    Terms,
+    find_peak_memory,
+    why_not,
+)
+from atlasbench.sweep.gate_settings import GateSettings
+from atlasbench.sweep.gate_sides import Contender, SideError, ask, count_side
+from atlasbench.sweep.paired import Dealer, judge_paired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A workload, and what it is compared with.
+
+    Attributes:
+        base: What the time is compared with.
+        current: What is judged.
+        counts_before: What the current counts are compared with; the counts of the base when None.
+        expected: Time of the current side relative to the base that counts as no change.
+        tolerance: Change of the time that is still the same, relative.
+        method: How times are compared, as a verdict says it.
+    """
+
+    base: Contender
+    current: Contender
+    counts_before: Mapping[str, int] | None = None
+    expected: float = 1.0
+    tolerance: float
+    method: str = "paired turns"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What judging needs beside the match.
+
+    Attributes:
+        terms: What both sides share.
+        settings: Tolerances and budgets.
+        force: Whether to try what is predicted not to fit in memory.
+        rng: Decides which side goes first.
+    """
+
+    terms: Terms
+    settings: GateSettings
+    force: bool = False
+    rng: random.Random
+
+
+def judge_match(match: Match, bench: Bench, on_phase: Callable[[str], None]) -> WorkloadVerdict:
+    """Compare what is counted; and the times, but on meta.
+
+    Raises:
+        SideError: If the current side can run it and the base cannot.
+    """
+    label, counted = label_workload(match.current.workload), tuple[CountedChange, ...]()
+    try:
+        on_phase("counting")
+        match = count_match(match)
+        before = match.base.counts if match.counts_before is None else match.counts_before
+        counted = compare_counted(before, match.current.counts, bench.settings.counted)
+        uncounted = "" if counted else "parameters and FLOPs are not compared: they cannot be counted"
+        if match.current.workload.device_type == "meta":
+            if uncounted:
+                return _undecided(label, (), uncounted)
+            return WorkloadVerdict(label=label, verdict=GateVerdict.SAME, method="counted", counted=counted)
+        if not bench.force and (reason := why_too_large(match)):
+            return _undecided(label, counted, reason)
+        counted += _compare_allocated(match, bench)
+        dealer, min_pairs = choose_dealer(match, bench.terms)
+        result = judge_paired(
+            ScaledDealer(dealer, match.expected),
+            rng=bench.rng,
+            tolerance=match.tolerance,
+            min_pairs=min_pairs,
+            max_time_s=bench.settings.max_time_s,
+            on_progress=on_phase,
+        )
+    except SideError as error:
+        return _explain_failure(error, match, bench, counted)
+    return WorkloadVerdict(
+        label=label,
+        verdict=result.verdict,
+        method=match.method,
+        change=result.change,
+        low=result.low,
+        high=result.high,
+        pairs=result.pairs,
+        more_samples=result.more_pairs,
+        tolerance=match.tolerance,
+        reason="; ".join(filter(None, (result.reason, uncounted))),
+        counted=counted,
+    )
+
+
+def count_match(match: Match) -> Match:
+    """The match with both sides counted.
+
+    Raises:
+        SideError: If one side cannot run it.
+    """
+    return replace(match, current=count_side(match.current), base=count_side(match.base))
+
+
+def _explain_failure(
+    error: SideError, match: Match, bench: Bench, counted: tuple[CountedChange, ...]
+) -> WorkloadVerdict:
+    """What it means that one side cannot run a workload: that depends on the other.
+
+    Raises:
+        SideError: The same, if the current side can run it and the base cannot.
+    """
+    label = label_workload(match.current.workload)
+    failed, other = (match.current, match.base) if error.is_current else (match.base, match.current)
+    if not why_not(failed, bench.terms):
+        return _undecided(label, counted, f"it failed once, and ran when it was tried again: {error}")
+    if why_not(other, bench.terms):
+        return _undecided(label, counted, f"neither side can run it: {error}")
+    if not error.is_current:
+        raise error
+    return replace(_undecided(label, counted, f"it runs no longer: {error}"), is_broken=True)
+
+
+def _undecided(label: str, counted: tuple[CountedChange, ...], reason: str) -> WorkloadVerdict:
+    return WorkloadVerdict(
+        label=label, verdict=GateVerdict.CANNOT_TELL, method="counted", reason=reason, counted=counted
+    )
+
+
+def choose_dealer(match: Match, terms: Terms) -> tuple[Dealer, int]:
+    """Where workers come from, and the least number of pairs before a look: side by side, or where memory is short."""
+    # A suspicion is confirmed by several pairs of workers that live at the same time.
+    together = CONFIRMATION_LAUNCHES * (match.base.peak_bytes + match.current.peak_bytes)
+    fits = together <= _free_bytes(match)
+    dealer = (PairDealer if fits else LaunchDealer)(match.base, match.current, terms)
+    return dealer, LOOKS[0] if fits else PASS_PAIRS
+
+
+def _compare_allocated(match: Match, bench: Bench) -> tuple[CountedChange, ...]:
+    """Peak memory of two revisions, where the device's allocator knows it exactly."""
+    if match.current.workload.device_type != "cuda" or match.current.workload.model != match.base.workload.model:
+        return ()
+    before, now = (find_peak_memory(side, bench.terms) for side in (match.base, match.current))
+    if before is None or now is None:
+        return ()
+    name = "peak_allocated_bytes"
+    return compare_counted({name: before}, {name: now}, bench.settings.counted)
+
+
+def why_too_large(match: Match) -> str:
+    """Why nothing is tried; empty if both sides fit in memory alone."""
+    peak, free = max(match.base.peak_bytes, match.current.peak_bytes), _free_bytes(match)
+    if peak <= free:
+        return ""
+    return f"not tried: predicted peak {format_bytes(peak)}, free {format_bytes(free)} (--force tries)"
+
+
+def _free_bytes(match: Match) -> int:
+    free: int = ask(match.current.source, "free_memory", match.current.workload.device)
+    return free

@@ -1,0 +1,167 @@
+"""What a gate allows: tolerances and budgets, from a `[gate]` table in a recipe or in `pyproject.toml`."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from atlasbench.analysis.gate.constants import COUNTED_TOLERANCES
+from atlasbench.analysis.gate.verdicts import CountedChange, GateResult, WorkloadVerdict
+from atlasbench.core.errors import InvalidOptionError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_KEYS = ("tolerance", "max_time_s", "counted", "budgets")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSettings:
+    """What a gate allows, where it differs from the defaults.
+
+    Attributes:
+        tolerance: Change of the time that is still the same, relative; None for the default of the method.
+        max_time_s: For one workload and pass; None for the default.
+        counted: Growth of counted quantities that is still the same, relative, by name.
+        budgets: The most that a workload of a model may need, by model and name of the quantity.
+    """
+
+    tolerance: float | None = None
+    max_time_s: float | None = None
+    counted: Mapping[str, float] = field(default_factory=dict)
+    budgets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+def load_gate_settings(recipe: Path | None) -> GateSettings:
+    """Settings of a recipe, or of `[tool.atlasbench.gate]` in the `pyproject.toml` of this folder or one above it.
+
+    Raises:
+        InvalidOptionError: If the file is no TOML, or a key or value is wrong; says which and what would be right.
+    """
+    if recipe is not None:
+        return _read_settings(recipe, _load(recipe).get("gate", {}), "gate")
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        path = folder / "pyproject.toml"
+        if path.is_file():
+            table: Any = _load(path)
+            for key in ("tool", "atlasbench", "gate"):
+                table = table.get(key, {}) if isinstance(table, dict) else {}
+            return _read_settings(path, table, "tool.atlasbench.gate")
+    return GateSettings()
+
+
+def read_tolerance(text: str | float, where: str) -> float:
+    """A relative tolerance: `3%`, or `0.03`.
+
+    Args:
+        text: As written.
+        where: Name of the option or key, for the message.
+
+    Raises:
+        InvalidOptionError: If it is neither, or not between 0 and 1.
+    """
+    words = str(text).strip()
+    try:
+        value = float(words.removesuffix("%")) / (100 if words.endswith("%") else 1)
+    except ValueError:
+        value = math.nan
+    if isinstance(text, bool) or not 0 < value < 1:
+        raise InvalidOptionError(f"{where}: a tolerance is written 3% or 0.03, got {text!r}.")
+    return value
+
+
+def read_max_time(seconds: float, where: str) -> float:
+    """A time for the turns of one workload and pass, in seconds.
+
+    Args:
+        seconds: As written.
+        where: Name of the option or key, for the message.
+
+    Raises:
+        InvalidOptionError: If it is none.
+    """
+    if _read_number(seconds, where) == 0:
+        raise InvalidOptionError(f"{where} must be more than 0 seconds, got 0.")
+    return seconds
+
+
+def check_budgets(result: GateResult, budgets: Mapping[str, Mapping[str, float]]) -> GateResult:
+    """The result with what every workload may need at most among its counted quantities.
+
+    A budget that nothing was compared with is said: its model may be written wrong.
+    """
+    workloads = tuple(
+        replace(item, counted=(*item.counted, *_over(item, budgets.get(_model_of(item), {}))))
+        for item in result.workloads
+    )
+    checked = {(_model_of(item), change.name) for item in result.workloads for change in item.counted}
+    wanted = [(model, name) for model, limits in budgets.items() for name in limits]
+    unused = ", ".join(" ".join(budget) for budget in wanted if budget not in checked)
+    notes = (f"Budgets that nothing was compared with: {unused}.",) if unused else ()
+    return replace(result, workloads=workloads, notes=(*result.notes, *notes))
+
+
+def _model_of(item: WorkloadVerdict) -> str:
+    return item.label.partition(", ")[0]
+
+
+def _over(item: WorkloadVerdict, limits: Mapping[str, float]) -> Iterator[CountedChange]:
+    for change in item.counted:
+        if change.name in limits:
+            most = limits[change.name]
+            yield replace(
+                change, name=f"{change.name} (budget)", base=most, tolerance=0.0, is_worse=change.current > most
+            )
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidOptionError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidOptionError(f"{path} is not TOML: {error}.") from None
+
+
+def _read_settings(path: Path, table: Any, name: str) -> GateSettings:
+    where = f"{path}: [{name}]"
+    _check_keys(table, _KEYS, where)
+    counted = table.get("counted", {})
+    _check_keys(counted, tuple(COUNTED_TOLERANCES), f"{where} counted")
+    budgets = table.get("budgets", {})
+    if not isinstance(budgets, dict):
+        raise InvalidOptionError(f"{where} budgets must be a table for each model, got {budgets!r}.")
+    for model, limits in budgets.items():
+        _check_keys(limits, tuple(COUNTED_TOLERANCES), f"{where} budgets.{model}")
+    return GateSettings(
+        tolerance=read_tolerance(table["tolerance"], f"{where} tolerance") if "tolerance" in table else None,
+        max_time_s=read_max_time(table["max_time_s"], f"{where} max_time_s") if "max_time_s" in table else None,
+        counted={key: _read_number(value, f"{where} counted.{key}") for key, value in counted.items()},
+        budgets={
+            model: {key: _read_number(value, f"{where} budgets.{model}.{key}") for key, value in limits.items()}
+            for model, limits in budgets.items()
+        },
+    )
+
+
+def _check_keys(table: Any, known: tuple[str, ...], where: str) -> None:
+    if not isinstance(table, dict):
+        raise InvalidOptionError(f"{where} must be a table, got {table!r}.")
+    for key in table:
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}."
+            raise InvalidOptionError(f"{where}: there is no key {key!r}. {hint}")
+
+
+def _read_number(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise InvalidOptionError(f"{where} must be a number of at least 0, got {value!r}.")
+    return value
