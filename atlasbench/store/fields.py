@@ -29,6 +29,9 @@ def check_record(record: Record) -> None:
     timing = record.measurement.timing
     if timing is not None and min(timing.latency_s, timing.latency_low_s, timing.latency_high_s) < _SHORTEST_S:
         raise ValueError("a latency is not above 0")
+    limits = (*record.environment.matmul_flops_per_s.values(), record.environment.copy_bytes_per_s)
+    if any(limit is not None and limit <= 0 for limit in limits):
+        raise ValueError("a limit of the device is not above 0")
     parse_scale_drop(record.workload.scale_drop or "none")
 
 

@@ -72,6 +72,7 @@ def render_picture(picture: Picture, file_format: str, theme: Theme = LIGHT) -> 
 
 
 def _close_svg(content: bytes) -> bytes:
-    """Without the document type and the metadata, which name addresses outside the file."""
-    text = re.sub(r"<!DOCTYPE[^>]*>\s*", "", content.decode(), count=1)
+    """Without the document type and the metadata, which name addresses outside the file, and what XML forbids."""
+    text = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", content.decode())
+    text = re.sub(r"<!DOCTYPE[^>]*>\s*", "", text, count=1)
     return re.sub(r"\s*<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL).encode()
