@@ -145,11 +145,8 @@ def drop_class(scale_drop: str) -> str:
 
 
 def _label_workloads(workloads: Sequence[Workload]) -> list[str]:
-    """Model, and whatever else tells one series from another."""
+    """Model, options and scale drop, and whatever else tells one series from another."""
     fields = [
-        [workload.model for workload in workloads],
-        [" ".join(workload.settings) for workload in workloads],
-        [_drop_words(workload.scale_drop) for workload in workloads],
         [f"batch {workload.batch_size}" for workload in workloads],
         [workload.mode.value for workload in workloads],
         [workload.dtype.value for workload in workloads],
@@ -161,12 +158,13 @@ def _label_workloads(workloads: Sequence[Workload]) -> list[str]:
             for workload in workloads
         ],
     ]
-    # What differs among all series of a model is named; the model always is.
+    # The model is always named with what makes it another one; of the rest, what differs among its series.
     labels = []
     for index, workload in enumerate(workloads):
         others = [other for other, item in enumerate(workloads) if item.model == workload.model]
-        parts = [values[index] for values in fields[1:] if len({values[other] for other in others}) > 1]
-        labels.append(", ".join([workload.model, *filter(None, parts)]))
+        model = [workload.model, " ".join(workload.settings), _drop_words(workload.scale_drop)]
+        parts = [values[index] for values in fields if len({values[other] for other in others}) > 1]
+        labels.append(", ".join(filter(None, [*model, *parts])))
     # What no option of the command line says: another version of a user's file, another timm.
     return [
         label if labels.count(label) == 1 else f"{label}, version {labels[: index + 1].count(label)}"

@@ -52,7 +52,7 @@ def test_what_is_left_out_is_said_with_its_reason(run: Run, write: Write) -> Non
     assert run("plot --format png").err.splitlines() == [
         "No accuracy against cost: accuracy is known for fewer than two of these models, options and sizes; "
         "give more with --accuracy FILE.csv.",
-        "No accuracy against resolution: no table has one of these models at several sizes.",
+        "No accuracy against resolution: no table of several sizes has one of these models, options and sizes.",
         "No roofline: no timed record has the measured limits of its device; newer runs have.",
         "No comparison with the paper: no machine has a table's baseline and another of its rows.",
     ]

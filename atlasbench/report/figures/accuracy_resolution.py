@@ -8,7 +8,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from atlasbench.analysis.points import Curve
-from atlasbench.analysis.trade import accuracy_curves, is_known, split_tables
+from atlasbench.analysis.trade import accuracy_curves, split_tables
 from atlasbench.report.figures.axes import set_accuracy_axis, set_size_axis, values_of
 from atlasbench.report.figures.canvas import new_canvas, set_panel_title
 from atlasbench.report.figures.curves import draw_curves, finish_names, key_of, label_curves
@@ -19,16 +19,19 @@ from atlasbench.report.figures.theme import Palette, Theme
 
 
 def accuracy_pictures(material: Material) -> list[Picture]:
-    """One picture for each table that has a model of the records at several sizes."""
-    pictures = []
+    """One picture for each table with several sizes that has a workload of the records."""
+    pictures, workloads = [], material.workloads
     for table in split_tables(material.accuracy):
         curves = accuracy_curves(table)
-        if curves and is_known(table, material.models):
+        if curves and any(point.matches(workload) for point in table.points for workload in workloads):
             pictures.append(
                 Picture(
                     name=slug(f"accuracy resolution {table.name}"),
                     title="Accuracy against the size of the image",
-                    caption=f"Top-1 accuracy ({table.title}) against the side of the image, logarithmic.",
+                    caption=(
+                        f"Top-1 accuracy ({table.title}) against the side of the image, logarithmic: all models of the "
+                        "table, run here or not."
+                    ),
                     draw=partial(draw_accuracy, curves, table.name, material.palette, [f"{table.title}."]),
                 )
             )

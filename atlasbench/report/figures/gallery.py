@@ -35,7 +35,10 @@ _KINDS: tuple[tuple[Callable[[Material], list[Picture]], str], ...] = (
         "No accuracy against cost: accuracy is known for fewer than two of these models, options and sizes; "
         "give more with --accuracy FILE.csv.",
     ),
-    (accuracy_pictures, "No accuracy against resolution: no table has one of these models at several sizes."),
+    (
+        accuracy_pictures,
+        "No accuracy against resolution: no table of several sizes has one of these models, options and sizes.",
+    ),
     (roofline_pictures, "No roofline: no timed record has the measured limits of its device; newer runs have."),
     (paper_pictures, "No comparison with the paper: no machine has a table's baseline and another of its rows."),
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from atlasbench.analysis.accuracy import AccuracyPoint
 from atlasbench.analysis.reproduction import Reproduction
 from atlasbench.analysis.series import Machine
+from atlasbench.core.workload import Workload
 from atlasbench.report.figures.theme import Palette
 
 
@@ -29,10 +30,10 @@ class Material:
     palette: Palette
 
     @property
-    def models(self) -> set[str]:
-        """Names of the models that something is known of: what failed before it was counted is not."""
+    def workloads(self) -> list[Workload]:
+        """Those that something is known of: what failed before it was counted is not."""
         records = [record for machine in self.machines for record in machine.records]
-        return {record.workload.model for record in records if record.measurement.counts is not None}
+        return [record.workload for record in records if record.measurement.counts is not None]
 
 
 def slug(text: str) -> str:

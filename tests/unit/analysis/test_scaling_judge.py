@@ -182,8 +182,8 @@ def test_a_quadratic_atlas_fails_though_it_equals_its_closed_form() -> None:
     assert find(verdicts, Quantity.TOTAL).judgement is Judgement.INCONSISTENT
     assert has_failed(verdicts)
     assert summarize_verdicts(verdicts) == (
-        "2 claims fail: atlas_s attention is claimed N K log_S N, grows like N^2; "
-        "atlas_s total is claimed N K log_S N, grows like N^2."
+        "2 claims fail: atlas_s, window_size=1024 attention is claimed N K log_S N, grows like N^2; "
+        "atlas_s, window_size=1024 total is claimed N K log_S N, grows like N^2."
     )
 
 

@@ -105,7 +105,7 @@ def test_default_scale_drops_are_one_series_however_many_scales_there_are() -> N
 
 
 def test_more_scales_than_there_is_a_default_for_are_a_series() -> None:
-    assert labels(at(1, "atlas_s", 1024, scale_drop="1-1-1-1-1-1-1-1")) == ["atlas_s"]
+    assert labels(at(1, "atlas_s", 1024, scale_drop="1-1-1-1-1-1-1-1")) == ["atlas_s, D 1-1-1-1-1-1-1-1"]
 
 
 def test_labels_name_what_differs_among_the_series_of_a_model() -> None:
@@ -113,7 +113,7 @@ def test_labels_name_what_differs_among_the_series_of_a_model() -> None:
         at(1, batch_size=8),
         at(2, batch_size=8, mode=Mode.TRAIN, dtype=Dtype.BFLOAT16),
         at(3, "swin_b", batch_size=2, options={"window_size": 8}),
-    ) == ["vit_b, infer, float32", "vit_b, train, bfloat16", "swin_b"]
+    ) == ["vit_b, infer, float32", "vit_b, train, bfloat16", "swin_b, window_size=8"]
     assert labels(at(1, "swin_b"), at(2, "swin_b", options={"window_size": 8})) == ["swin_b", "swin_b, window_size=8"]
 
 
@@ -128,3 +128,8 @@ def test_versions_of_a_users_file_are_series_with_labels_of_their_own() -> None:
 
 def test_options_that_only_say_the_size_of_the_image_do_not_split_a_series() -> None:
     assert labels(*(at(1, "volo", size, options={"img_size": [size, size]}) for size in (512, 1024))) == ["volo"]
+
+
+def test_what_makes_a_model_another_one_is_named_even_where_it_stands_alone() -> None:
+    assert labels(at(1, "atlas_s", options={"window_size": 1024})) == ["atlas_s, window_size=1024"]
+    assert labels(at(1, "atlas_s", scale_drop="none", batch_size=8)) == ["atlas_s, D none"]

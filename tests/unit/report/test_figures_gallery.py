@@ -192,7 +192,7 @@ def test_counts_alone_give_their_pictures_and_a_sentence_for_each_other() -> Non
         "No latency and no throughput: nothing was timed; run `atlasbench profile` on a device.",
         "No accuracy against cost: accuracy is known for fewer than two of these models, options and sizes; "
         "give more with --accuracy FILE.csv.",
-        "No accuracy against resolution: no table has one of these models at several sizes.",
+        "No accuracy against resolution: no table of several sizes has one of these models, options and sizes.",
         "No roofline: no timed record has the measured limits of its device; newer runs have.",
         "No comparison with the paper: no machine has a table's baseline and another of its rows.",
     ]
