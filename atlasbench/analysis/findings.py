@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from atlasbench.core.record import Counts, Record, Status, Timing
+from atlasbench.core.record import Counts, Record, Status, Timing, cell_key, setting_key
 from atlasbench.core.units import three_digits
 from atlasbench.core.workload import Workload
 
@@ -58,7 +58,7 @@ def suggest_command(records: Sequence[Record]) -> str:
 
 def _rivals(records: Sequence[Record]) -> Iterator[list[Record]]:
     """Records of different models that share everything but what is a model's own; of each model, the first."""
-    for group in _groups(records, lambda workload: (workload.resolution, *_circumstances(workload))):
+    for group in _groups(records, cell_key):
         firsts = {record.workload.model: record for record in reversed(group)}
         if len(firsts) > 1:
             yield list(firsts.values())
@@ -68,7 +68,7 @@ def _sizes(records: Sequence[Record]) -> Iterator[list[Record]]:
     """Records of one model at several sizes, smallest first, that share all but the entries of the scale drop."""
     for group in _groups(
         records,
-        lambda workload: (workload.model, workload.settings, _drops(workload), *_circumstances(workload)),
+        lambda workload: (workload.model, workload.settings, _drops(workload), *setting_key(workload)),
     ):
         group.sort(key=_pixels)
         if _pixels(group[0]) < _pixels(group[-1]):
@@ -80,18 +80,6 @@ def _groups(records: Sequence[Record], key: Callable[[Workload], tuple[Any, ...]
     for record in records:
         groups.setdefault(key(record.workload), []).append(record)
     yield from groups.values()
-
-
-def _circumstances(workload: Workload) -> tuple[Any, ...]:
-    return (
-        workload.mode,
-        workload.dtype,
-        workload.batch_size,
-        workload.device,
-        workload.compiled,
-        workload.memory_format,
-        workload.attention_backend,
-    )
 
 
 def _drops(workload: Workload) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from atlasbench.analysis.paper_tables import PaperTable, load_paper_tables
 from atlasbench.analysis.reproduced_row import ReproducedRow, compare_row
 from atlasbench.analysis.series import Machine, split_machines
-from atlasbench.core.record import Record
+from atlasbench.core.record import Record, setting_key
 from atlasbench.core.units import three_digits
 from atlasbench.core.workload import AttentionBackend, MemoryFormat, Mode, Workload
 
@@ -53,7 +53,7 @@ def compare_with_paper(records: Sequence[Record]) -> list[Reproduction]:
 def _compare_table(table: PaperTable, machine: Machine) -> list[Reproduction]:
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for record in machine.records:
-        groups.setdefault(_setting(record.workload), []).append(record)
+        groups.setdefault(setting_key(record.workload), []).append(record)
     found: dict[Mode, list[Reproduction]] = {mode: [] for mode in Mode}
     for group in groups.values():
         rows = tuple(compare_row(table, row, group) for row in table.rows)
@@ -79,19 +79,6 @@ def _reproduce(
             *(_say_disagreement(row, baseline, has_sizes) for row in rows if row.agrees is False),
             *([] if any(row.agrees is False for row in rows) else ["Every measured row agrees with the paper."]),
         ),
-    )
-
-
-def _setting(workload: Workload) -> tuple[Any, ...]:
-    """What must be the same before times are compared."""
-    return (
-        workload.mode,
-        workload.dtype,
-        workload.batch_size,
-        workload.device,
-        workload.compiled,
-        workload.memory_format,
-        workload.attention_backend,
     )
 
 

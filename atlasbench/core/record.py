@@ -285,7 +285,18 @@ def workload_key(workload: Workload) -> tuple[Any, ...]:
         workload.model,
         workload.options_json,
         workload.scale_drop,
-        str(workload.resolution),
+        *cell_key(workload),
+    )
+
+
+def cell_key(workload: Workload) -> tuple[Any, ...]:
+    """What workloads of different models share when they are compared: the size of the image and the setting."""
+    return (str(workload.resolution), *setting_key(workload))
+
+
+def setting_key(workload: Workload) -> tuple[Any, ...]:
+    """What is neither a model's own nor the size of the image; times are compared only where it is the same."""
+    return (
         workload.batch_size,
         workload.mode.value,
         workload.dtype.value,

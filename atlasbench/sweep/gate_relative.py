@@ -12,6 +12,7 @@ from atlasbench.analysis.gate.matching import label_workload
 from atlasbench.analysis.gate.verdicts import GateResult
 from atlasbench.core.errors import InvalidWorkloadError, NothingMeasuredError, RecordsError
 from atlasbench.core.recipe import ModelChoice, SweepRequest
+from atlasbench.core.record import cell_key
 from atlasbench.core.workload import Workload
 from atlasbench.sweep.gate import GateOptions, Listener, describe_place, judge_all
 from atlasbench.sweep.gate_judging import Bench, Match, choose_dealer, count_match, why_too_large
@@ -171,7 +172,7 @@ def _open_pairs(
         bases: dict[tuple[object, ...], Workload] = {}
         for workload in sweep.workloads:
             if workload.model == baseline:
-                bases.setdefault(_cell(workload), workload)
+                bases.setdefault(cell_key(workload), workload)
         others = [workload for workload in sweep.workloads if workload.model != baseline]
         if not others:
             raise InvalidWorkloadError(f"Name a model beside {baseline}: its ratio to itself is 1.")
@@ -181,7 +182,7 @@ def _open_pairs(
                 (
                     workload,
                     Match(
-                        base=Contender(source=sweep.session, workload=bases[_cell(workload)], is_current=False),
+                        base=Contender(source=sweep.session, workload=bases[cell_key(workload)], is_current=False),
                         current=Contender(source=sweep.session, workload=workload, is_current=True),
                         tolerance=FILE_TOLERANCE,
                     ),
@@ -189,8 +190,3 @@ def _open_pairs(
                 for workload in others
             ],
         )
-
-
-def _cell(workload: Workload) -> tuple[object, ...]:
-    """What a workload shares with that of the baseline."""
-    return workload.resolution, workload.batch_size, workload.mode, workload.dtype

@@ -15,7 +15,7 @@ from atlasbench.core.errors import InstallationError, InvalidWorkloadError
 from atlasbench.core.plan import Plan
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.recipe import SweepRequest, find_choice
-from atlasbench.core.record import Measurement, PairedRatio, Record, Status, workload_key
+from atlasbench.core.record import Measurement, PairedRatio, Record, Status, cell_key, workload_key
 from atlasbench.core.workload import Workload
 from atlasbench.registry import has_scales
 from atlasbench.sweep.estimate import estimate_turns_seconds
@@ -56,7 +56,7 @@ class TurnsMeasurer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session = session
-        self._baselines = {_cell(workload): workload for workload in baselines}
+        self._baselines = {cell_key(workload): workload for workload in baselines}
         self._threads = threads
         self._force = force
         self._rng = rng
@@ -73,7 +73,7 @@ class TurnsMeasurer:
 
     def plan_baseline(self, workload: Workload) -> Plan | Measurement | None:
         """What a workload is compared with, all defaults of both resolved; None if it is a baseline, or has none."""
-        baseline = self._baselines.get(_cell(workload))
+        baseline = self._baselines.get(cell_key(workload))
         planned = None if baseline is None else self.plan(baseline)
         return None if isinstance(planned, Plan) and planned.workload == workload else planned
 
@@ -104,7 +104,7 @@ class TurnsMeasurer:
         if planned is None or measurement.status is not Status.OK:
             return measurement
         started = self._clock()
-        cell = _cell(plan.workload)
+        cell = cell_key(plan.workload)
         ratio, failure = None, self._failures.get(cell, "")
         if not failure:
             try:
@@ -181,9 +181,9 @@ def find_baselines(request: SweepRequest, baseline: str) -> list[Workload]:
     workloads = expand_request(replace(request, models=(choice,), scale_drops=drops))
     if len(workloads) == len(expand_request(request)):
         raise InvalidWorkloadError(f"baseline: name a model beside {baseline}: its time relative to itself is 1.")
-    cells = Counter(map(_cell, workloads))
+    cells = Counter(map(cell_key, workloads))
     for workload in workloads:
-        if cells[_cell(workload)] > 1:
+        if cells[cell_key(workload)] > 1:
             raise InvalidWorkloadError(
                 f"baseline: {baseline} runs with several scale drops at {workload.resolution} px: give one of them an "
                 "entry and a label of its own."
@@ -193,8 +193,3 @@ def find_baselines(request: SweepRequest, baseline: str) -> list[Workload]:
 
 def _warm_up_briefly(protocol: Protocol) -> Protocol:
     return replace(protocol, slow_iteration_s=min(protocol.slow_iteration_s, RATIO_SLOW_ITERATION_S))
-
-
-def _cell(workload: Workload) -> tuple[Any, ...]:
-    """Everything that a workload shares with its baseline."""
-    return workload_key(replace(workload, model="any", options={}, scale_drop=""))

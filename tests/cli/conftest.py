@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Ended, Run
+from running import Ended, Run, Write
 
 from atlasbench import api
 from atlasbench.cli.app import app
+from atlasbench.core.record import Record
 from atlasbench.measure.session import Session
+from atlasbench.store.codec import encode_record
 from atlasbench.sweep import opening
 
 
@@ -49,3 +51,16 @@ def run(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         return Ended(code if isinstance(code, int) else 0, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A file of records under results/, with more lines after them."""
+
+    def write(*records: Record, more: str = "", name: str = "a.jsonl") -> Path:
+        folder = tmp_path / "results"
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text("".join(encode_record(record) + "\n" for record in records) + more)
+        return folder
+
+    return write

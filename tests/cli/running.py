@@ -1,9 +1,10 @@
-"""How a command ended."""
+"""How a command ended, and the types of the fixtures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass
@@ -22,3 +23,4 @@ class Ended:
 
 
 Run = Callable[..., Ended]
+Write = Callable[..., Path]

@@ -1,34 +1,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hand_made import ENVIRONMENT, failed, make_record, timed
-from running import Run
+from running import Run, Write
 
-from atlasbench.core.record import Record, Status
+from atlasbench.core.record import Status
 from atlasbench.core.workload import Mode
 from atlasbench.store.codec import encode_record
 
 LAPTOP = replace(ENVIRONMENT, matmul_flops_per_s={}, copy_bytes_per_s=None)
 GPU = replace(LAPTOP, device="NVIDIA H200", driver="580.65", machine="node7")
-Write = Callable[..., Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """A file of records under results/, with more lines after them."""
-
-    def write(*records: Record, more: str = "", name: str = "a.jsonl") -> Path:
-        folder = tmp_path / "results"
-        folder.mkdir(exist_ok=True)
-        (folder / name).write_text("".join(encode_record(record) + "\n" for record in records) + more)
-        return folder
-
-    return write
 
 
 def named(folder: Path) -> list[str]:
