@@ -105,7 +105,7 @@ class SimulatedMachine:
         return self.turns * STEP_S
 
     @contextmanager
-    def launch_pair(self) -> Iterator[tuple[SimulatedSide, SimulatedSide]]:
+    def launch_pair(self, *, base_first: bool) -> Iterator[tuple[SimulatedSide, SimulatedSide]]:
         """Fresh workers of both sides; the machine goes on in a state of its own."""
         self._times = self._foresee()
         base, current = np.exp(self._rng.normal(0, self._noise.launch, 2))

@@ -72,6 +72,11 @@ class Sampler:
         return self._calls
 
     @property
+    def fastest_warm_up_s(self) -> float:
+        """Seconds of the fastest iteration of the warm-up after the first call; infinite if there was none."""
+        return min(self._warmup.iterations_s, default=math.inf)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the flags leave out: why clocks were held down, and how often."""
         return tuple(

@@ -7,7 +7,6 @@ started from another revision of this source. Whoever changes them, changes `wor
 from __future__ import annotations
 
 import gc
-import math
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping
@@ -30,50 +29,46 @@ _taker: TurnTaker | None = None  # of this worker: it is asked for many turns
 
 
 class TurnTaker:
-    """A warm step, and how many of its iterations make a turn.
+    """A warm step that runs for a moment whenever it is asked to.
 
     Args:
         step: What is timed; warm.
         device: Where it runs.
         sampler: That warmed it up.
-        turn_s: Least time of a turn's counted iterations.
-        discard_s: Least time of the iterations before them, in which caches and clocks come back.
-        slow_iteration_s: Iterations longer than this need none before them.
+        least_s: Least time of the iterations that its pace is told from.
         cold: Whether caches are flushed before every iteration.
+
+    Attributes:
+        iteration_s: Seconds of its fastest iteration: unlike a median of few, it is no accident of other programs.
+        calls: Iterations timed together: more than one only for steps that are short beside the clock's cost.
     """
 
     def __init__(
-        self,
-        step: Callable[[], object],
-        device: Device,
-        sampler: Sampler,
-        *,
-        turn_s: float,
-        discard_s: float,
-        slow_iteration_s: float,
-        cold: bool = False,
+        self, step: Callable[[], object], device: Device, sampler: Sampler, *, least_s: float, cold: bool = False
     ) -> None:
         self._step = step
         self._device = device
         self._cold = cold
-        self._calls = sampler.calls_per_sample  # more than one only for steps that are short beside the clock's cost
+        self.calls = sampler.calls_per_sample
         seen = list(sampler.sample())
-        while sum(seen) * self._calls < turn_s:
+        while sum(seen) * self.calls < least_s:
             seen += sampler.sample()
-        sample_s = median(seen) * self._calls
-        self.counted = max(1, math.ceil(turn_s / sample_s))
-        self.discarded = 0 if sample_s > slow_iteration_s else max(1, math.ceil(discard_s / sample_s))
+        self.iteration_s = min(*seen, sampler.fastest_warm_up_s)
 
-    def take_turn(self) -> float:
+    def take_turn(self, *, calls: int, discarded: int, counted: int) -> float:
         """Run for a moment.
+
+        Args:
+            calls: Iterations timed together, as one sample.
+            discarded: Samples that do not count, in which caches and clocks come back.
+            counted: Samples after them.
 
         Returns:
             Seconds of one iteration: the median of the counted ones.
         """
-        samples = self.discarded + self.counted
         # In one go: an asynchronous device does not run dry between the discarded and the counted.
-        chunk = self._device.time_chunk(self._step, samples=samples, calls=self._calls, cold=self._cold)
-        return median(chunk.samples_s[self.discarded :]) / self._calls
+        chunk = self._device.time_chunk(self._step, samples=discarded + counted, calls=calls, cold=self._cold)
+        return median(chunk.samples_s[discarded:]) / calls
 
 
 def describe_source() -> dict[str, Any]:
@@ -119,9 +114,7 @@ def prepare_turns(
     protocol: Mapping[str, float],
     *,
     threads: int,
-    turn_s: float,
-    discard_s: float,
-    slow_iteration_s: float,
+    least_s: float,
     wants_memory: bool = False,
 ) -> dict[str, Any]:
     """Build a workload and warm it up as a measurement does; then this worker can take turns.
@@ -130,13 +123,11 @@ def prepare_turns(
         workload: Fields of a `Workload`; options and dtype are resolved, the device is not `meta`.
         protocol: Constants that differ from the protocol's defaults.
         threads: Threads inside operators, and cores to run them on: the same for every worker.
-        turn_s: Least time of a turn's counted iterations.
-        discard_s: Least time of the iterations before them.
-        slow_iteration_s: Iterations longer than this need none before them.
+        least_s: Least time of the iterations that its pace is told from.
         wants_memory: Whether to find the peak memory, where the device's allocator knows it exactly.
 
     Returns:
-        `allocated_bytes`: the peak, or None.
+        `iteration_s` and `calls`: its pace, see `TurnTaker`. `allocated_bytes`: the peak, or None.
 
     Raises:
         AtlasBenchError: If the workload cannot be run as asked.
@@ -153,24 +144,20 @@ def prepare_turns(
     sampler = Sampler(step, device, constants, first_call_compiles=asked.compiled)
     sampler.warm_up()
     allocated = measure_memory(step, device) if wants_memory and device.memory_method == "allocated" else None
-    _taker = TurnTaker(
-        step,
-        device,
-        sampler,
-        turn_s=turn_s,
-        discard_s=discard_s,
-        slow_iteration_s=slow_iteration_s,
-        cold=constants.cold,
-    )
-    return {"allocated_bytes": allocated.peak_bytes if allocated else None}
+    _taker = TurnTaker(step, device, sampler, least_s=least_s, cold=constants.cold)
+    return {
+        "iteration_s": _taker.iteration_s,
+        "calls": _taker.calls,
+        "allocated_bytes": allocated.peak_bytes if allocated else None,
+    }
 
 
-def take_turn() -> float:
-    """Run for a moment; seconds of one iteration.
+def take_turn(*, calls: int, discarded: int, counted: int) -> float:
+    """Run for a moment; seconds of one iteration. For the arguments see `TurnTaker.take_turn`.
 
     Raises:
         RuntimeError: If nothing was prepared.
     """
     if _taker is None:
         raise RuntimeError("take_turn() before prepare_turns()")
-    return _taker.take_turn()
+    return _taker.take_turn(calls=calls, discarded=discarded, counted=counted)

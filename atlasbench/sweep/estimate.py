@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atlasbench.analysis.gate.constants import (
-    CONFIRMATION_LAUNCHES,
     DISCARDED_S,
+    LAUNCHES,
     MAX_TIME_S,
     PASS_PAIRS,
     RATIO_PAIRS,
@@ -54,8 +54,9 @@ def estimate_turns_seconds(sides: Sequence[Plan], protocol: Protocol, flops_per_
     launch_s = sum(_OVERHEAD_S + _warmup_seconds(step_s, protocol) + step_s for step_s in steps_s)
     pair_s = sum(max(step_s, DISCARDED_S + TURN_S) for step_s in steps_s)
     peak_bytes = sum(side.counts.predicted_peak_bytes for side in sides if side.counts)
-    launches = CONFIRMATION_LAUNCHES if CONFIRMATION_LAUNCHES * peak_bytes <= memory_bytes else 0
-    if not launches:
+    launches = LAUNCHES
+    if LAUNCHES * peak_bytes > memory_bytes:
+        launches = 1  # to see how many iterations make a turn
         pair_s += launch_s
     pairs_s = max(min(PASS_PAIRS * pair_s, protocol.hard_stop_s), RATIO_PAIRS * pair_s)
     return launches * launch_s + min(pairs_s, MAX_TIME_S)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from atlasbench.analysis.gate.constants import DISCARDED_S, NO_DISCARD_ABOVE_S, TURN_S
+from atlasbench.analysis.gate.constants import TURN_S
+from atlasbench.analysis.gate.turn import Pace, Turn, plan_turns
 from atlasbench.core.protocol import Protocol
 from atlasbench.measure.workers import Worker
 from atlasbench.sweep.gate_sides import TURNS, Contender, SideError, blaming, count_side, plain_fields
@@ -27,22 +28,27 @@ class Terms:
     threads: int
 
 
-class WarmSide:
-    """A worker that is warm and waits for its turn."""
+class WarmWorker:
+    """A worker that is warm and waits for its turns.
 
-    def __init__(self, worker: Worker, side: Contender, terms: Terms) -> None:
+    Attributes:
+        pace: How fast it is.
+    """
+
+    def __init__(self, worker: Worker, side: Contender, terms: Terms, pace: Pace) -> None:
         self._worker = worker
         self._side = side
         self._timeout_s = terms.protocol.timeout_s
+        self.pace = pace
 
-    def take_turn(self) -> float:
+    def take_turn(self, turn: Turn) -> float:
         """Seconds of one iteration.
 
         Raises:
             SideError: If it fails.
         """
         with blaming(self._side):
-            seconds: float = self._worker.call(f"{TURNS}:take_turn", timeout_s=self._timeout_s)
+            seconds: float = self._worker.call(f"{TURNS}:take_turn", timeout_s=self._timeout_s, **asdict(turn))
         return seconds
 
 
@@ -55,40 +61,73 @@ class PairDealer:
         self._terms = terms
 
     @contextmanager
-    def launch_pair(self) -> Iterator[tuple[WarmSide, WarmSide]]:
+    def launch_pair(self, *, base_first: bool) -> Iterator[tuple[Side, Side]]:
         """Base and current.
 
         Raises:
             SideError: If one cannot be warmed up.
         """
-        with launch(self._base, self._terms) as base, launch(self._current, self._terms) as current:
-            yield base, current
+        order = (self._base, self._current) if base_first else (self._current, self._base)
+        with launch(order[0], self._terms) as first, launch(order[1], self._terms) as second:
+            base, current = (first, second) if base_first else (second, first)
+            turns = plan_turns(base.pace, current.pace, are_alike=_are_alike(self._base, self._current))
+            yield _WarmSide(base, turns[0]), _WarmSide(current, turns[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _WarmSide:
+    worker: WarmWorker
+    turn: Turn
+
+    def take_turn(self) -> float:
+        return self.worker.take_turn(self.turn)
 
 
 class LaunchDealer:
     """Sides that have a process only while it is their turn, for workers that do not fit in memory together."""
 
     def __init__(self, base: Contender, current: Contender, terms: Terms) -> None:
-        self._pair = _FreshSide(base, terms), _FreshSide(current, terms)
+        self._sides = base, current
+        self._terms = terms
+        self._turns: tuple[Turn, Turn] | None = None  # once a worker of each side has shown how fast it is
 
     @contextmanager
-    def launch_pair(self) -> Iterator[tuple[_FreshSide, _FreshSide]]:
-        """Base and current."""
-        yield self._pair
+    def launch_pair(self, *, base_first: bool) -> Iterator[tuple[Side, Side]]:
+        """Base and current; each is launched when it is its turn, whatever `base_first`.
+
+        Raises:
+            SideError: If one cannot be warmed up.
+        """
+        if self._turns is None:
+            base, current = (self._find_pace(side) for side in self._sides)
+            self._turns = plan_turns(base, current, are_alike=_are_alike(*self._sides))
+        base_side, current_side = (
+            _FreshSide(side, self._terms, turn) for side, turn in zip(self._sides, self._turns, strict=True)
+        )
+        yield base_side, current_side
+
+    def _find_pace(self, side: Contender) -> Pace:
+        with launch(side, self._terms) as warm:
+            return warm.pace
 
 
+@dataclass(frozen=True, slots=True)
 class _FreshSide:
-    def __init__(self, side: Contender, terms: Terms) -> None:
-        self._side = side
-        self._terms = terms
+    side: Contender
+    terms: Terms
+    turn: Turn
 
     def take_turn(self) -> float:
-        with launch(self._side, self._terms) as side:
-            return side.take_turn()
+        with launch(self.side, self.terms) as warm:
+            return warm.take_turn(self.turn)
+
+
+def _are_alike(base: Contender, current: Contender) -> bool:
+    return base.workload.model == current.workload.model
 
 
 @contextmanager
-def launch(side: Contender, terms: Terms) -> Iterator[WarmSide]:
+def launch(side: Contender, terms: Terms) -> Iterator[WarmWorker]:
     """A fresh worker of a side, warmed up; gone when the context ends.
 
     Raises:
@@ -98,8 +137,9 @@ def launch(side: Contender, terms: Terms) -> Iterator[WarmSide]:
         worker = side.source.start_worker()
     with worker:
         with blaming(side):
-            _prepare(worker, side, terms)
-        yield WarmSide(worker, side, terms)
+            answer = _prepare(worker, side, terms)
+            pace = Pace(iteration_s=answer["iteration_s"], calls=answer["calls"])
+        yield WarmWorker(worker, side, terms, pace)
 
 
 class ScaledDealer:
@@ -110,9 +150,9 @@ class ScaledDealer:
         self._factor = factor
 
     @contextmanager
-    def launch_pair(self) -> Iterator[tuple[Side, Side]]:
+    def launch_pair(self, *, base_first: bool) -> Iterator[tuple[Side, Side]]:
         """Base and current."""
-        with self._dealer.launch_pair() as (base, current):
+        with self._dealer.launch_pair(base_first=base_first) as (base, current):
             yield _ScaledSide(base, self._factor), current
 
 
@@ -142,7 +182,7 @@ def why_not(side: Contender, terms: Terms) -> str:
         side = count_side(side)
         if side.workload.device_type != "meta":
             with launch(side, terms) as warm:
-                warm.take_turn()
+                warm.take_turn(Turn(calls=warm.pace.calls, discarded=0, counted=1))
         return ""
     except SideError as error:
         return str(error)
@@ -155,9 +195,7 @@ def _prepare(worker: Worker, side: Contender, terms: Terms, *, wants_memory: boo
         terms.protocol.changes(),
         timeout_s=terms.protocol.timeout_s,
         threads=terms.threads,
-        turn_s=TURN_S,
-        discard_s=DISCARDED_S,
-        slow_iteration_s=NO_DISCARD_ABOVE_S,
+        least_s=TURN_S,
         wants_memory=wants_memory,
     )
     return answer

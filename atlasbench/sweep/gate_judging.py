@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from atlasbench.analysis.gate.constants import CONFIRMATION_LAUNCHES, LOOKS, PASS_PAIRS
+from atlasbench.analysis.gate.constants import LAUNCHES, LOOKS, PASS_PAIRS
 from atlasbench.analysis.gate.counted import compare_counted
 from atlasbench.analysis.gate.matching import label_workload
 from atlasbench.analysis.gate.verdicts import CountedChange, GateVerdict, WorkloadVerdict
@@ -145,7 +145,7 @@ def _undecided(label: str, counted: tuple[CountedChange, ...], reason: str) -> W
 def choose_dealer(match: Match, terms: Terms) -> tuple[Dealer, int]:
     """Where workers come from, and the least number of pairs before a look: side by side, or where memory is short."""
     # A suspicion is confirmed by several pairs of workers that live at the same time.
-    together = CONFIRMATION_LAUNCHES * (match.base.peak_bytes + match.current.peak_bytes)
+    together = LAUNCHES * (match.base.peak_bytes + match.current.peak_bytes)
     fits = together <= _free_bytes(match)
     dealer = (PairDealer if fits else LaunchDealer)(match.base, match.current, terms)
     return dealer, LOOKS[0] if fits else PASS_PAIRS

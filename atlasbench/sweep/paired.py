@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Protocol, TypeVar
 
 from atlasbench.analysis.gate.constants import (
-    CONFIRMATION_LAUNCHES,
     CONFIRMATION_LEVEL,
     FIRST_LEVEL,
+    LAUNCHES,
     LOOKS,
     MAX_TIME_S,
     PASS_PAIRS,
@@ -41,8 +41,12 @@ class Side(Protocol):
 class Dealer(Protocol):
     """Where workers come from."""
 
-    def launch_pair(self) -> AbstractContextManager[tuple[Side, Side]]:
-        """Fresh workers of the base and of the current side, warmed up; gone when the context ends."""
+    def launch_pair(self, *, base_first: bool) -> AbstractContextManager[tuple[Side, Side]]:
+        """Fresh workers of the base and of the current side, warmed up; gone when the context ends.
+
+        Args:
+            base_first: Whether the base is launched before the current side, and not after it.
+        """
 
 
 def judge_paired(
@@ -58,7 +62,7 @@ def judge_paired(
     """Tell whether the current side is slower than the base.
 
     Args:
-        dealer: Launches the workers: one pair, and to confirm a suspicion three that live at the same time.
+        dealer: Launches the workers: three pairs that live at the same time, and three more to confirm a suspicion.
         rng: Decides who goes first in each pair; keep its seed with the result.
         tolerance: Change of the time that still is the same, relative.
         min_pairs: Nothing is decided by fewer.
@@ -68,11 +72,10 @@ def judge_paired(
     """
 
     def take(
-        launches: int, look: Callable[[Sequence[float]], GateVerdict | None], phase: str
+        look: Callable[[Sequence[float]], GateVerdict | None], phase: str
     ) -> tuple[GateVerdict | None, PairedPass]:
         return _take_pass(
             dealer,
-            launches,
             lambda differences: look(differences) if len(differences) >= min_pairs else None,
             rng=rng,
             looks=LOOKS,
@@ -81,7 +84,7 @@ def judge_paired(
             on_pair=lambda pairs: on_progress(f"{phase}, {pairs} pair{'' if pairs == 1 else 's'}"),
         )
 
-    found, first = take(1, lambda differences: suspect(differences, tolerance), "taking turns")
+    found, first = take(lambda differences: suspect(differences, tolerance), "taking turns")
     if found is None:
         return _end_undecided(first, None, tolerance, FIRST_LEVEL, min_pairs)
     if found is GateVerdict.SAME:
@@ -89,14 +92,13 @@ def judge_paired(
 
     suspicion = found
     found, again = take(
-        CONFIRMATION_LAUNCHES,
-        lambda differences: confirm(differences, tolerance, suspicion, CONFIRMATION_LAUNCHES),
+        lambda differences: confirm(differences, tolerance, suspicion, LAUNCHES),
         f"seems {suspicion}, taking turns again with fresh workers",
     )
     if found is None:
         return _end_undecided(first, again, tolerance, CONFIRMATION_LEVEL, min_pairs)
     how = "confirmed" if found is suspicion else f"seemed {suspicion} ({_describe(first)}), not confirmed"
-    reason = f"{how} by {CONFIRMATION_LAUNCHES} fresh pairs of workers"
+    reason = f"{how} by {LAUNCHES} fresh pairs of workers"
     return PairedResult(verdict=found, reason=reason, first=first, confirmation=again)
 
 
@@ -133,7 +135,6 @@ def measure_ratio(
 
     _, taken = _take_pass(
         dealer,
-        CONFIRMATION_LAUNCHES,
         is_narrow,
         rng=rng,
         looks=[pairs for pairs in LOOKS if pairs >= PASS_PAIRS],
@@ -173,7 +174,6 @@ def _describe(taken: PairedPass) -> str:
 
 def _take_pass(
     dealer: Dealer,
-    launches: int,
     look: Callable[[Sequence[float]], _Found | None],
     *,
     rng: random.Random,
@@ -188,11 +188,12 @@ def _take_pass(
     base_s: list[float] = []
     current_s: list[float] = []
     with ExitStack() as stack:
-        sides = [stack.enter_context(dealer.launch_pair()) for _ in range(launches)]
+        # A fair coin decides here, too: a worker beside another one finds its memory in another state.
+        sides = [stack.enter_context(dealer.launch_pair(base_first=rng.random() < 0.5)) for _ in range(LAUNCHES)]
         started = clock()  # warming up is not the pairs' time
 
         while True:
-            base, current = sides[len(base_s) % launches]
+            base, current = sides[len(base_s) % LAUNCHES]
             # A fair coin decides who goes first: so the sign of d is fair under equality, whatever drifts.
             if rng.random() < 0.5:
                 base_s.append(base.take_turn())
@@ -208,7 +209,7 @@ def _take_pass(
             is_over = pairs == looks[-1] or is_late or is_long
             if pairs in looks or is_over:
                 taken = PairedPass(
-                    base_s=tuple(base_s), current_s=tuple(current_s), launches=launches, seconds=elapsed_s
+                    base_s=tuple(base_s), current_s=tuple(current_s), launches=LAUNCHES, seconds=elapsed_s
                 )
                 found = look(taken.differences)
                 if found is not None or is_over:

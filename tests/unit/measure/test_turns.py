@@ -18,8 +18,8 @@ from atlasbench.measure.timing import Sampler
 from atlasbench.measure.turns import TurnTaker
 from atlasbench.measure.workers import INTERFACE_VERSION, Worker, WorkerCallError, WorkerServer
 
-RULES = {"turn_s": 0.010, "discard_s": 0.005, "slow_iteration_s": 0.050}
 HASTY = {"warmup_window": 1, "warmup_min_s": 0.0, "warmup_max_s": 0.05}
+TURN = {"calls": 1, "discarded": 2, "counted": 3}
 
 
 def warm_taker(*durations_s: float, is_asynchronous: bool = False) -> tuple[TurnTaker, FakeStep, FakeDevice]:
@@ -28,61 +28,49 @@ def warm_taker(*durations_s: float, is_asynchronous: bool = False) -> tuple[Turn
     step = FakeStep(device, chain(durations_s, repeat(durations_s[-1])))
     sampler = Sampler(step, device, Protocol())
     sampler.warm_up()
-    taker = TurnTaker(step, device, sampler, **RULES)
+    taker = TurnTaker(step, device, sampler, least_s=0.010)
     step.calls = 0
     device.chunk_sizes.clear()
     return taker, step, device
 
 
-@pytest.mark.parametrize(
-    ("iteration_s", "discarded", "counted"),
-    [
-        (0.001, 5, 10),
-        (0.003, 2, 4),
-        (0.006, 1, 2),
-        (0.010, 1, 1),
-        (0.050, 1, 1),
-        (0.051, 0, 1),
-        (5.0, 0, 1),
-    ],
-    ids=lambda value: f"{value}",
-)
-def test_a_turn_discards_5_ms_and_counts_10_ms(iteration_s: float, discarded: int, counted: int) -> None:
-    taker, step, _ = warm_taker(iteration_s)
-
-    assert taker.take_turn() == pytest.approx(iteration_s)
-
-    assert (taker.discarded, taker.counted) == (discarded, counted)
-    assert step.calls == discarded + counted
-
-
 def test_a_turn_is_the_median_of_what_is_not_discarded() -> None:
-    taker, step, device = warm_taker(0.004)  # discards 2, counts 3
+    taker, step, device = warm_taker(0.004)
     step_times = iter([9.0, 9.0, 0.007, 0.004, 0.005])
     step._durations_s = step_times
 
-    assert taker.take_turn() == pytest.approx(0.005)
+    assert taker.take_turn(**TURN) == pytest.approx(0.005)
     assert next(step_times, None) is None
     assert device.chunk_sizes == [5]
 
 
 def test_very_short_steps_are_timed_several_together() -> None:
-    taker, step, _ = warm_taker(20e-6)  # 11 calls make a sample of 200 us and more
+    taker, step, _ = warm_taker(20e-6)
 
-    assert taker.take_turn() == pytest.approx(20e-6)
+    assert taker.take_turn(calls=12, discarded=2, counted=3) == pytest.approx(20e-6)
 
-    calls = step.calls // (taker.discarded + taker.counted)
-    assert calls >= 10
-    assert taker.counted * calls * 20e-6 >= RULES["turn_s"]
-    assert taker.discarded * calls * 20e-6 >= RULES["discard_s"]
+    assert taker.calls == 11  # make a sample of 200 us and more
+    assert step.calls == 12 * 5
+
+
+def test_a_pace_is_the_fastest_iteration_so_that_other_programs_do_not_slow_it() -> None:
+    taker, *_ = warm_taker(0.2, 0.004, *[0.050] * 300)
+
+    assert taker.iteration_s == pytest.approx(0.004)
+
+
+def test_a_pace_is_known_where_the_first_call_was_all_of_the_warm_up() -> None:
+    taker, *_ = warm_taker(60.0)
+
+    assert (taker.iteration_s, taker.calls) == (60.0, 1)
 
 
 def test_an_asynchronous_device_takes_a_turn_in_one_chunk() -> None:
     taker, _, device = warm_taker(0.003, is_asynchronous=True)
 
-    taker.take_turn()
+    taker.take_turn(**TURN)
 
-    assert device.chunk_sizes == [taker.discarded + taker.counted] == [6]
+    assert device.chunk_sizes == [5]
 
 
 @pytest.fixture(scope="module")
@@ -110,10 +98,12 @@ def test_a_worker_is_prepared_once_and_takes_turns_as_often_as_it_is_asked(worke
     counted = ask(worker, "count_workload", fields_of())
     resolved = {**fields_of(), "options": counted["options"]}
 
-    prepared = ask(worker, "prepare_turns", resolved, HASTY, threads=1, wants_memory=True, **RULES)
+    prepared = ask(worker, "prepare_turns", resolved, HASTY, threads=1, wants_memory=True, least_s=0.01)
 
-    assert prepared == {"allocated_bytes": None}  # a CPU has no allocator that would know
-    assert all(0 < ask(worker, "take_turn") < 10 for _ in range(3))
+    assert prepared["allocated_bytes"] is None  # a CPU has no allocator that would know
+    assert 0 < prepared["iteration_s"] < 10
+    assert prepared["calls"] >= 1
+    assert all(0 < ask(worker, "take_turn", **TURN) < 10 for _ in range(3))
 
 
 def test_counts_are_those_of_a_profile(worker: Worker) -> None:
@@ -144,7 +134,7 @@ def test_the_files_that_a_model_imports_are_told_but_not_installed_packages(work
 
 def test_a_turn_before_anything_is_prepared_is_a_bug_that_is_said(worker: Worker) -> None:
     with pytest.raises(WorkerCallError, match=r"take_turn\(\) before prepare_turns\(\)"):
-        ask(worker, "take_turn")
+        ask(worker, "take_turn", **TURN)
 
 
 def test_a_worker_says_which_interface_it_speaks_and_where_its_modules_come_from(worker: Worker) -> None:

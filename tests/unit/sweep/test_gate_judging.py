@@ -64,7 +64,7 @@ class FakeWorker:
         answers = {
             "count_workload": {"options": {"resolved": True}, "counts": self.source.counts, "files": self.source.files},
             "free_memory": self.source.free_bytes,
-            "prepare_turns": {"allocated_bytes": None},
+            "prepare_turns": {"iteration_s": self.source.iteration_s, "calls": 1, "allocated_bytes": None},
             "take_turn": self.source.iteration_s,
         }
         return answers[name]

@@ -49,12 +49,14 @@ class ScriptedDealer:
     launched: int = 0
     alive: set[int] = field(default_factory=set)
     log: list[tuple[str, int]] = field(default_factory=list)
+    orders: list[bool] = field(default_factory=list)
 
     def clock(self) -> float:
         return self.now
 
     @contextmanager
-    def launch_pair(self) -> Iterator[tuple[ScriptedSide, ScriptedSide]]:
+    def launch_pair(self, *, base_first: bool) -> Iterator[tuple[ScriptedSide, ScriptedSide]]:
+        self.orders.append(base_first)
         self.now += 50.0  # to be warm takes time that is not the pairs'
         launch = self.launched
         self.launched += 1
@@ -102,16 +104,17 @@ def test_a_change_is_confirmed_by_three_fresh_launches_that_take_turns(factor: f
     assert result.pairs == len(result.confirmation.base_s) == 16
     assert result.change == pytest.approx(factor - 1)
     launches = [launch for name, launch in dealer.log if name == "base"]
-    assert launches == [0] * 10 + [1 + index % 3 for index in range(16)]
+    assert launches == [index % 3 for index in range(10)] + [3 + index % 3 for index in range(16)]
 
 
-def test_the_coin_decides_who_goes_first_in_every_pair() -> None:
+def test_the_coin_decides_who_is_launched_first_and_who_goes_first_in_every_pair() -> None:
     dealer = ScriptedDealer(always(1.0))
 
     judge_paired(dealer, rng=FairCoin(), clock=dealer.clock)
 
+    assert dealer.orders == [True, False, True]
     pairs = [(dealer.log[index][0], dealer.log[index + 1][0]) for index in range(0, len(dealer.log), 2)]
-    assert pairs == [("base", "current"), ("current", "base")] * 5
+    assert pairs == [("current", "base"), ("base", "current")] * 5
 
 
 def test_the_same_seed_gives_the_same_order() -> None:
@@ -129,13 +132,21 @@ def test_one_slow_launch_is_no_slow_program() -> None:
 
     result = judge_paired(dealer, rng=random.Random(1), clock=dealer.clock)
 
+    assert (result.verdict, result.change, result.confirmation) == (GateVerdict.SAME, 0.0, None)
+
+
+def test_slow_launches_are_no_slow_program_if_fresh_ones_are_not() -> None:
+    dealer = ScriptedDealer(lambda launch, turn: 1.2 if launch < 3 else 1.0)
+
+    result = judge_paired(dealer, rng=random.Random(1), clock=dealer.clock)
+
     assert result.verdict is GateVerdict.SAME
     assert result.change == 0.0
     assert result.reason == "seemed slower (+20.0 % in 10 pairs), not confirmed by 3 fresh pairs of workers"
 
 
 def test_a_change_that_one_launch_does_not_show_cannot_be_told() -> None:
-    dealer = ScriptedDealer(lambda launch, turn: 1.01 if launch == 2 else 1.05)
+    dealer = ScriptedDealer(lambda launch, turn: 1.01 if launch == 5 else 1.05)
 
     result = judge_paired(dealer, rng=random.Random(1), clock=dealer.clock)
 
@@ -193,8 +204,8 @@ def test_pairs_are_taken_as_long_as_a_pass_may_take(turn_s: float, max_time_s: f
 
 
 def test_the_last_look_comes_when_the_time_is_over() -> None:
-    # Alike for 5 of 6 pairs: not enough for a look at 10, more than enough at 23, between two looks.
-    dealer = ScriptedDealer(in_turn(1.05, 1.0, 1.0, 1.0, 1.0, 1.0), turn_s=0.5)
+    # Alike for 8 of 10 pairs and 13 of 16: not enough for a look. 19 of 23 are, between two looks.
+    dealer = ScriptedDealer(lambda launch, turn: 1.05 if launch == 0 and turn % 2 == 0 else 1.0, turn_s=0.5)
 
     result = judge_paired(dealer, rng=random.Random(1), clock=dealer.clock, max_time_s=23)
 
@@ -234,12 +245,12 @@ def test_progress_says_what_is_being_done() -> None:
 
 
 def test_workers_are_gone_when_a_turn_fails() -> None:
-    dealer = ScriptedDealer(lambda launch, turn: 1.05 if launch < 2 else 1 / 0)
+    dealer = ScriptedDealer(lambda launch, turn: 1.05 if launch < 5 else 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         judge_paired(dealer, rng=random.Random(1), clock=dealer.clock)
 
-    assert dealer.launched == 4
+    assert dealer.launched == 6
     assert dealer.alive == set()
 
 
