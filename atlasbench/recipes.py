@@ -34,7 +34,7 @@ def load_recipe(path: Path) -> Recipe:
             would be right.
     """
     try:
-        values = _read_table(_without_gate(_parse(path)), _RECIPE_KEYS)
+        values = _read_table(_without_gate(load_toml(path)), _RECIPE_KEYS)
         for key in ("models", "resolutions"):
             if key not in values:
                 raise InvalidWorkloadError(f"there is no key {key!r}: a recipe needs it.")
@@ -49,7 +49,12 @@ def load_recipe(path: Path) -> Recipe:
         raise InvalidWorkloadError(f"{path}: {error}") from None
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def load_toml(path: Path) -> dict[str, Any]:
+    """The tables of a recipe, or of another TOML file; the caller says of which one a mistake is.
+
+    Raises:
+        InvalidWorkloadError: If it cannot be read, or is no TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.stats import beta
 
-from atlasbench.analysis.gate.constants import FILE_LAUNCHES, FILE_TOLERANCE, LOOKS
+from atlasbench.analysis.gate.constants import FILE_LAUNCHES, FILE_TOLERANCE, LAUNCHES, LOOKS
 from atlasbench.analysis.gate.launches import compare_launches
 from atlasbench.analysis.gate.pairs import PairedResult
 from atlasbench.analysis.gate.verdicts import GateVerdict
@@ -81,6 +81,7 @@ NOISES = (
     Noise(name="all of it, 10 % outliers", outliers=0.10, **_SHARED),
     Noise(name="quiet, launches differ by 1.0 %", launch=0.010),
     Noise(name="quiet, launches differ by 1.6 %", launch=0.016),
+    Noise(name="all of it, 5 % outliers, launches differ by 1.0 %", outliers=0.05, launch=0.010, **_SHARED),
 )
 
 
@@ -98,6 +99,7 @@ class SimulatedMachine:
         self._slowdown = slowdown
         self._rng = rng
         self._times = iter(())
+        self._pairs_alive = 0
         self.turns = 0
 
     def clock(self) -> float:
@@ -106,10 +108,17 @@ class SimulatedMachine:
 
     @contextmanager
     def launch_pair(self, *, base_first: bool) -> Iterator[tuple[SimulatedSide, SimulatedSide]]:
-        """Fresh workers of both sides; the machine goes on in a state of its own."""
-        self._times = self._foresee()
+        """Fresh workers of both sides; each pass finds the machine in a state of its own."""
+        if not self._pairs_alive:
+            self._times = self._foresee()
         base, current = np.exp(self._rng.normal(0, self._noise.launch, 2))
+        self._pairs_alive += 1
         yield SimulatedSide(self, base), SimulatedSide(self, current * (1 + self._slowdown))
+        self._pairs_alive -= 1
+
+    def count_launches(self, pairs: int) -> int:
+        """Pairs of workers that took so many pairs of turns."""
+        return min(pairs, LAUNCHES)
 
     def next_turn(self) -> float:
         """Seconds of the next turn of a worker that is like any other."""
@@ -163,9 +172,9 @@ def simulate_turns(runs: int, seed: int) -> Iterator[str]:
     yield (
         "| noise | false alarms a run | cannot tell | pairs | "
         + " | ".join(f"{slowdown:.0%} slower found".replace("%", " %") for slowdown in SLOWDOWNS)
-        + " | pairs at 5 % |"
+        + " | pairs at 5 % | interval holds 5 % |"
     )
-    yield "|:---|---:|---:|---:|" + "---:|" * len(SLOWDOWNS) + "---:|"
+    yield "|:---|---:|---:|---:|" + "---:|" * len(SLOWDOWNS) + "---:|---:|"
     for index, noise in enumerate(NOISES):
         numbers = count()
         alarms, equal = 0, []
@@ -174,15 +183,20 @@ def simulate_turns(runs: int, seed: int) -> Iterator[str]:
             alarms += any(result.verdict is GateVerdict.SLOWER for result in results)
             equal += results
         open_share = Counter(result.verdict for result in equal)[GateVerdict.CANNOT_TELL] / len(equal)
-        found, pairs = [], 0.0
+        found, pairs, holds = [], 0.0, 0.0
         for kind, slowdown in enumerate(SLOWDOWNS, start=1):
             results = [judge(noise, slowdown, (seed, index, kind, next(numbers))) for _ in range(runs)]
             found.append(Counter(result.verdict for result in results)[GateVerdict.SLOWER] / runs)
-            pairs = median(map(_all_pairs, results)) if slowdown == 0.05 else pairs
+            if slowdown == 0.05:
+                pairs = median(map(_all_pairs, results))
+                holds = sum(_holds(result, slowdown) for result in results) / runs
         shares = " | ".join(f"{100 * share:.1f} %" for share in found)
         highest = f"{100 * alarms / runs:.2f} % (at most {100 * _upper_bound(alarms, runs):.1f} %)"
         equal_pairs = median(map(_all_pairs, equal))
-        yield f"| {noise.name} | {highest} | {100 * open_share:.2f} % | {equal_pairs:.0f} | {shares} | {pairs:.0f} |"
+        yield (
+            f"| {noise.name} | {highest} | {100 * open_share:.2f} % | {equal_pairs:.0f} | {shares} | {pairs:.0f} "
+            f"| {100 * holds:.1f} % |"
+        )
 
 
 def simulate_files(runs: int, seed: int) -> Iterator[str]:
@@ -212,6 +226,11 @@ def simulate_files(runs: int, seed: int) -> Iterator[str]:
 def _all_pairs(result: PairedResult) -> int:
     passes = [item for item in (result.first, result.confirmation) if item is not None]
     return sum(len(item.base_s) for item in passes)
+
+
+def _holds(result: PairedResult, change: float) -> bool:
+    """Whether the interval that is shown has the true change in it."""
+    return result.low is not None and result.high is not None and result.low <= change <= result.high
 
 
 def _upper_bound(events: int, runs: int) -> float:

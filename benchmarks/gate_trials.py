@@ -21,12 +21,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from atlasbench.analysis.gate.verdicts import GateVerdict
-from atlasbench.measure.machine import default_threads, usable_cores
+from atlasbench.measure.environment import default_threads, probe_environment
+from atlasbench.measure.machine import usable_cores
 
 BLOCKS = 20  # one more is 5 % more work, two more are 10 %
 BURST_S = (0.001, 0.2)  # that the program beside the gate keeps a core for
@@ -43,7 +45,7 @@ COMMAND = ("gate", "--against", "HEAD", "--format", "json", "--", "net.py:build"
 
 
 def disturb(cores: tuple[int, ...], share: float, seed: int) -> None:
-    """Take a random core again and again, for ever.
+    """Take a random core again and again, as long as the program lives that started this.
 
     Args:
         cores: To choose from.
@@ -52,7 +54,8 @@ def disturb(cores: tuple[int, ...], share: float, seed: int) -> None:
     """
     rng = random.Random(seed)
     longest_rest_s = sum(BURST_S) * (1 - share) / share
-    while True:
+    started_by = os.getppid()
+    while os.getppid() == started_by:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {rng.choice(cores)})
         until = time.monotonic() + rng.uniform(*BURST_S)
@@ -113,11 +116,12 @@ def render_table(trials: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         verdicts = Counter(item["verdict"] for item in found)
         order = (GateVerdict.SLOWER, GateVerdict.SAME, GateVerdict.CANNOT_TELL, GateVerdict.FASTER)
         counts = " | ".join(str(verdicts[name]) for name in order)
-        changes = [item["change"] for item in found]
+        measured = [item for item in found if item["change"] is not None]
+        changes = [item["change"] for item in measured]
         title = f"{100 * more_work:.0f} % more work" if more_work else "equals the base"
         yield (
             f"| {title} | {len(chosen)} | {counts} | {100 * min(changes):+.1f} to {100 * max(changes):+.1f} % "
-            f"| {median(item['pairs'] for item in found):.0f} | {median(t['seconds'] for t in chosen):.0f} s |"
+            f"| {median(item['pairs'] for item in measured):.0f} | {median(t['seconds'] for t in chosen):.0f} s |"
         )
 
 
@@ -133,18 +137,19 @@ def main() -> None:
     arguments = parser.parse_args()
     kinds = [BLOCKS] * arguments.equal + [BLOCKS + 2] * arguments.more_10 + [BLOCKS + 1] * arguments.more_5
     random.Random(arguments.seed).shuffle(kinds)  # so that an hour that was special is not that of one kind
+    environment = asdict(probe_environment("cpu", default_threads()))
+    described = {"environment": environment, "taken_share": arguments.share, "burst_s": BURST_S}
     trials: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name, disturbed(arguments.share, arguments.seed):
         folder = Path(name).resolve()
         commit_base(folder)
         for index, blocks in enumerate(kinds):
             trials.append(run_gate(folder, blocks, seed=arguments.seed + index))
-            described = {"taken_share": arguments.share, "burst_s": BURST_S, "threads": default_threads()}
             arguments.out.write_text(json.dumps({**described, "trials": trials}, indent=1) + "\n", encoding="utf-8")
             (item,) = trials[-1]["result"]["workloads"]
             print(
                 f"{index + 1}/{len(kinds)}: {blocks / BLOCKS - 1:+.0%} work: {item['verdict']} "
-                f"{item['change']:+.1%} {item['reason']}",
+                f"{item['change'] or 0:+.1%} {item['reason']}",
                 file=sys.stderr,
                 flush=True,
             )

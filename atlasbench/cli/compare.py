@@ -28,6 +28,9 @@ def compare(
     Ends with 0 whatever it finds; `atlasbench gate` makes an exit code of the same verdicts.
     """
     from atlasbench.cli.comparing import check_gate_format, compare_files, show_gate
+    from atlasbench.sweep.gate_settings import check_budgets, load_gate_settings
 
     check_gate_format(output_format)
-    show_gate(compare_files([base], [current], allow_different=allow_different), output_format)
+    settings = load_gate_settings(recipe=None)
+    result = compare_files([base], [current], settings, allow_different=allow_different)
+    show_gate(check_budgets(result, settings.budgets), output_format)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from atlasbench.core.errors import InvalidOptionError
 
 if TYPE_CHECKING:
     from atlasbench.analysis.gate.verdicts import GateResult
+    from atlasbench.sweep.gate_settings import GateSettings
 
 
 def check_gate_format(name: str) -> None:
@@ -37,19 +38,17 @@ def show_gate(result: GateResult, output_format: str, *, strict: bool = False) -
 def compare_files(
     base: Sequence[Path],
     current: Sequence[Path],
+    settings: GateSettings,
     *,
     allow_different: Collection[str],
-    tolerance: float | None = None,
-    counted_tolerances: Mapping[str, float] | None = None,
 ) -> GateResult:
     """Read two sets of records and compare them; lines that are no records are told on stderr.
 
     Args:
         base: Files of records, or folders of them.
         current: As `base`.
+        settings: Tolerances.
         allow_different: Fields of the environment that need not agree.
-        tolerance: Change of the time that still is the same, relative; None for the usual.
-        counted_tolerances: Growth of counted quantities that still is the same, where it is not the usual.
 
     Raises:
         InvalidOptionError: If `allow_different` names no field that must agree.
@@ -68,6 +67,6 @@ def compare_files(
     return compare_records(
         *sides,
         allow_different=allow_different,
-        tolerance=FILE_TOLERANCE if tolerance is None else tolerance,
-        counted_tolerances=counted_tolerances or {},
+        tolerance=settings.tolerance or FILE_TOLERANCE,
+        counted_tolerances=settings.counted,
     )

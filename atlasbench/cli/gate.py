@@ -88,13 +88,7 @@ def gate(
     settings = read_settings(recipe, tolerance, max_time)
     outputs = read_outputs(reports)
     if against is None and relative_to is None:
-        result = compare_files(
-            baseline,
-            current,
-            allow_different=allow_different,
-            tolerance=settings.tolerance,
-            counted_tolerances=settings.counted,
-        )
+        result = compare_files(baseline, current, settings, allow_different=allow_different)
     else:
         request, options = read_work(context, recipe, settings, seed)
         if relative_to is not None and write is not None:

@@ -56,6 +56,8 @@ def check_ways(context: Any) -> None:
         if given[parameter] not in (None, []) and way not in owners:
             raise InvalidOptionError(f"{option} belongs to {' and '.join(owners)}: leave it out.")
     if context.args and way not in _IN_TURNS:
+        if context.args[0].startswith("-"):
+            raise InvalidOptionError(f"No such option: {context.args[0]}. See `atlasbench gate --help`.")
         raise InvalidOptionError(f"{context.args[0]!r} belongs to {' and '.join(_IN_TURNS)}: leave it out.")
     if way == "--relative-to" and (given["write"] is None) == (given["ratio"] is None):
         raise InvalidOptionError(
@@ -84,16 +86,20 @@ def read_outputs(reports: Sequence[str]) -> Mapping[Path, str]:
     """Further outputs: formats by their file.
 
     Raises:
-        InvalidOptionError: If one is not `FORMAT=FILE`.
+        InvalidOptionError: If one is not `FORMAT=FILE`, or two name the same file.
         OutputError: If its folder is not there.
     """
-    outputs = {}
+    outputs: dict[Path, str] = {}
     for text in reports:
         name, equals, path = text.partition("=")
         if not equals or not path:
             raise InvalidOptionError(f"--report: {text!r} is not FORMAT=FILE, e.g. markdown=gate.md.")
         if name not in GATE_FORMATS:
             raise InvalidOptionError(f"--report: {name!r} is not one of {', '.join(GATE_FORMATS)}.")
+        if Path(path) in outputs:
+            raise InvalidOptionError(
+                f"--report: {path} would be written twice, as {outputs[Path(path)]} and as {name}."
+            )
         check_writable_file(Path(path))
         outputs[Path(path)] = name
     return outputs

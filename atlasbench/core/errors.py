@@ -62,6 +62,10 @@ class RecordsError(AtlasBenchError):
     """No record can be read from a file or folder, or it was written by a newer version."""
 
 
+class RevisionError(AtlasBenchError):
+    """A git revision is not there, cannot be checked out, or cannot be compared with."""
+
+
 class NothingMeasuredError(AtlasBenchError):
     """Every workload ended oom, unsupported, in error or timed out."""
 

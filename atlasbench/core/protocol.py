@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atlasbench.core.errors import InvalidWorkloadError
@@ -80,6 +81,16 @@ class Protocol:
     def _require(self, holds: bool, name: str, right: str) -> None:
         if not holds:
             raise InvalidWorkloadError(f"{name} is {getattr(self, name):g}; it must be {right}.")
+
+
+def differing_constants(protocols: Sequence[Mapping[str, float]]) -> list[str]:
+    """Names of the constants that not all of these share; but how patient a call was, which changes no time.
+
+    Args:
+        protocols: Constants that differ from the defaults, by name, of each.
+    """
+    names = dict.fromkeys(name for protocol in protocols for name in protocol if name != "timeout_s")
+    return [name for name in names if len({protocol.get(name) for protocol in protocols}) > 1]
 
 
 # About a fifth of the time, with intervals that may be two and a half times as wide: a first look, not a result.

@@ -57,7 +57,7 @@ def probe_environment(device: str, threads: int) -> Environment:
         device_memory_bytes=opened.memory().total_bytes,
         driver=facts.driver or _driver_by_command(opened),
         threads=threads,
-        versions={**_versions(), **facts.versions},
+        versions={**library_versions(), **facts.versions},
         clocks={**_cpu_clocks(), **facts.clocks},
         git_commit=commit,
         git_dirty=is_dirty,
@@ -120,7 +120,8 @@ def _operating_system() -> str:
     return f"{name}, {platform.system()} {platform.release()}" if name else platform.platform()
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Versions of what may change a number, by name; without what is not installed."""
     installed = {name.replace("-", "_"): _version_of(name) for name in _DISTRIBUTIONS}
     return {
         "python": platform.python_version(),

@@ -19,6 +19,7 @@ from atlasbench.core.workload import Workload
 from atlasbench.measure.count import plan_workload
 from atlasbench.measure.device import Device
 from atlasbench.measure.devices import open_device
+from atlasbench.measure.environment import library_versions
 from atlasbench.measure.memory import measure_memory
 from atlasbench.measure.observe import build_step, start_device
 from atlasbench.measure.statistics import median
@@ -72,9 +73,18 @@ class TurnTaker:
 
 
 def describe_source() -> dict[str, Any]:
-    """Which revision of this interface a worker speaks, and the files that its modules of ours came from."""
+    """What a worker runs.
+
+    Returns:
+        `interface_version`: of this interface. `files`: that its modules of ours came from. `versions`: of its
+        libraries.
+    """
     ours = (name for name in sys.modules if name.partition(".")[0] == atlasbench.__name__)
-    return {"interface_version": INTERFACE_VERSION, "files": sorted(map(str, _files_of(ours)))}
+    return {
+        "interface_version": INTERFACE_VERSION,
+        "files": sorted(map(str, _files_of(ours))),
+        "versions": library_versions(),
+    }
 
 
 def _files_of(names: Iterable[str]) -> set[Path]:

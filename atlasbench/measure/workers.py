@@ -20,7 +20,7 @@ from atlasbench.core import errors
 from atlasbench.measure.messages import Call, Died, Failed, Hello, Phase, Returned
 
 # Of `turns.py` as another revision calls it, and of `messages.py`: counts up when either changes.
-INTERFACE_VERSION = 2
+INTERFACE_VERSION = 3
 
 START_TIMEOUT_S = 300.0  # importing torch from a cold disk
 _LONGEST_TEARDOWN_S = 30.0  # hundreds of gigabytes take seconds to give back

@@ -12,12 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from atlasbench.core.errors import AtlasBenchError
+from atlasbench.core.errors import RevisionError
 from atlasbench.measure.signals import FirstSignal
-
-
-class RevisionError(AtlasBenchError):
-    """A revision is not there, cannot be checked out, or cannot serve."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +79,8 @@ def check_out(name: str, folder: Path) -> Iterator[Revision]:
                 raise RevisionError(f"git cannot check out {name}: {error}") from None
             signals.release()  # not before: git would leave half a worktree behind
             there = place / inside
-            yield Revision(name=name, commit=commit, top=place, folder=there if there.is_dir() else place)
+            there.mkdir(parents=True, exist_ok=True)  # a folder that the revision lacks has none of its files
+            yield Revision(name=name, commit=commit, top=place, folder=there)
         finally:
             try:
                 signals.hold()

@@ -14,9 +14,18 @@ _QUANTITIES = {
     "peak_allocated_bytes": "peak allocated memory",
 }
 _METHODS = {
-    "paired turns": "measured time of a step beside the base: median of pairs of turns in one run",
-    "stored ratio": "measured ratio of the times of a step beside the stored one: median of pairs of turns",
-    "record files": "measured time of a step beside the base: means of the launches' medians, on a logarithmic scale",
+    "paired turns": (
+        "measured time of a step beside the base: median of pairs of turns in one run, with an interval of at least "
+        "95 % for these workers"
+    ),
+    "stored ratio": (
+        "measured ratio of the times of a step beside the stored one: median of pairs of turns, with an interval of at "
+        "least 95 % for these workers"
+    ),
+    "record files": (
+        "measured time of a step beside the base: means of the launches' medians, on a logarithmic scale, with an "
+        "interval of 95 %"
+    ),
 }
 
 ONLY_IN_BASE = "only in the base: it is not compared"
@@ -120,8 +129,8 @@ def explain_verdicts(result: GateResult) -> list[str]:
             tolerances = {item.tolerance for item in result.workloads if item.method == method and item.tolerance}
             allowed = " or ".join(f"{100 * tolerance:g} %" for tolerance in sorted(tolerances))
             lines.append(
-                f"Time: change of the {_METHODS[method]}, with an interval of at least 95 %. Slower and faster: by "
-                f"more than {allowed}. Same: not slower by that much. Cannot tell: the noise allows either."
+                f"Time: change of the {_METHODS[method]}. Slower and faster: by more than {allowed}. "
+                "Same: not slower by that much. Cannot tell: the noise allows either."
             )
     if any(item.counted for item in result.workloads):
         lines.append("Counted quantities follow from the shapes or an exact counter, and are compared exactly.")

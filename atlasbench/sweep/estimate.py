@@ -8,6 +8,7 @@ from atlasbench.analysis.gate.constants import (
     DISCARDED_S,
     LAUNCHES,
     MAX_TIME_S,
+    NO_DISCARD_ABOVE_S,
     PASS_PAIRS,
     RATIO_PAIRS,
     TURN_S,
@@ -15,6 +16,7 @@ from atlasbench.analysis.gate.constants import (
 from atlasbench.core.plan import Plan
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.record import Measurement
+from atlasbench.sweep.gate_dealers import fit_together
 
 # Share of a large matrix product's speed that whole backbones reach; from trials with Atlas, ViT and ConvNeXt.
 _TYPICAL_EFFICIENCY = 0.5
@@ -52,10 +54,10 @@ def estimate_turns_seconds(sides: Sequence[Plan], protocol: Protocol, flops_per_
     steps_s = [_step_seconds(side, flops_per_s) for side in sides]
     # When it is warm, a worker looks how many iterations make a turn.
     launch_s = sum(_OVERHEAD_S + _warmup_seconds(step_s, protocol) + step_s for step_s in steps_s)
-    pair_s = sum(max(step_s, DISCARDED_S + TURN_S) for step_s in steps_s)
-    peak_bytes = sum(side.counts.predicted_peak_bytes for side in sides if side.counts)
+    pair_s = sum(map(_turn_seconds, steps_s))
+    peaks = [side.counts.predicted_peak_bytes for side in sides if side.counts]
     launches = LAUNCHES
-    if LAUNCHES * peak_bytes > memory_bytes:
+    if not fit_together(peaks, sides[0].workload.device_type, memory_bytes):
         launches = 1  # to see how many iterations make a turn
         pair_s += launch_s
     pairs_s = max(min(PASS_PAIRS * pair_s, protocol.hard_stop_s), RATIO_PAIRS * pair_s)
@@ -65,6 +67,10 @@ def estimate_turns_seconds(sides: Sequence[Plan], protocol: Protocol, flops_per_
 def _step_seconds(plan: Plan, flops_per_s: float) -> float:
     flops = plan.counts.flops if plan.counts else 0  # of a model that cannot be counted, only the fixed part
     return flops * plan.workload.batch_size / (flops_per_s * _TYPICAL_EFFICIENCY)
+
+
+def _turn_seconds(step_s: float) -> float:
+    return step_s if step_s > NO_DISCARD_ABOVE_S else max(2 * step_s, DISCARDED_S + TURN_S)
 
 
 def _warmup_seconds(step_s: float, protocol: Protocol) -> float:

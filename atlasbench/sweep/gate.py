@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +11,12 @@ import atlasbench
 from atlasbench.analysis.gate.constants import TOLERANCE
 from atlasbench.analysis.gate.matching import label_workload
 from atlasbench.analysis.gate.verdicts import GateResult, WorkloadVerdict
-from atlasbench.core.errors import InvalidWorkloadError, NothingMeasuredError
+from atlasbench.core.errors import InvalidWorkloadError, NothingMeasuredError, RevisionError
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.recipe import SweepRequest
 from atlasbench.core.workload import is_file
 from atlasbench.measure.workers import WorkerServer
-from atlasbench.measure.worktree import RevisionError, check_out, top_of_checkout
+from atlasbench.measure.worktree import check_out, top_of_checkout
 from atlasbench.sweep.gate_dealers import Terms
 from atlasbench.sweep.gate_judging import Bench, Match, judge_match
 from atlasbench.sweep.gate_settings import GateSettings
@@ -49,7 +48,7 @@ class GateOptions:
     def bench(self, sweep: Sweep) -> Bench:
         """What judging the workloads of a sweep needs."""
         terms = Terms(protocol=self.protocol, threads=sweep.environment.threads)
-        return Bench(terms=terms, settings=self.settings, force=self.force, rng=random.Random(self.seed))
+        return Bench(terms=terms, settings=self.settings, force=self.force, seed=self.seed)
 
 
 def gate_against(
@@ -84,10 +83,10 @@ def gate_against(
         ) as base,
         open_sweep(request, protocol=options.protocol, threads=options.threads, force=options.force) as sweep,
     ):
-        check_serves(base, revision, revision.top / package if package else None)
+        versions = check_serves(base, revision, revision.top / package if package else None)
         matches = [
             Match(
-                base=Contender(source=base, workload=workload, is_current=False, foreign=top),
+                base=Contender(source=base, workload=workload, is_current=False, foreign=top, own=revision.top),
                 current=Contender(source=sweep.session, workload=workload, is_current=True),
                 tolerance=options.settings.tolerance or TOLERANCE,
             )
@@ -99,7 +98,19 @@ def gate_against(
             describe_place(sweep, options),
             *(f"Not in the base: {label}: {reason}" for label, reason in missing.items()),
         )
-        return GateResult(workloads=tuple(verdicts), only_current=tuple(missing), notes=notes)
+        return GateResult(
+            workloads=tuple(verdicts),
+            only_current=tuple(missing),
+            differences=tuple(_compare_versions(versions, sweep.environment.versions)),
+            notes=notes,
+        )
+
+
+def _compare_versions(base: Mapping[str, str], current: Mapping[str, str]) -> Iterator[str]:
+    """Libraries that the sides do not share: what changed may be theirs; our own is what is judged."""
+    for name in base:
+        if name != "atlasbench" and name in current and base[name] != current[name]:
+            yield f"{name}: {base[name]} in the base, {current[name]} now"
 
 
 def judge_all(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from atlasbench.analysis.gate.constants import TURN_S
+from atlasbench.analysis.gate.constants import HEADROOM, LAUNCHES, TURN_S
 from atlasbench.analysis.gate.turn import Pace, Turn, plan_turns
 from atlasbench.core.protocol import Protocol
 from atlasbench.measure.workers import Worker
 from atlasbench.sweep.gate_sides import TURNS, Contender, SideError, blaming, count_side, plain_fields
 from atlasbench.sweep.paired import Dealer, Side
+
+_CONTEXT_BYTES = 600_000_000  # that CUDA and its libraries hold for each process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +72,12 @@ class PairDealer:
         order = (self._base, self._current) if base_first else (self._current, self._base)
         with launch(order[0], self._terms) as first, launch(order[1], self._terms) as second:
             base, current = (first, second) if base_first else (second, first)
-            turns = plan_turns(base.pace, current.pace, are_alike=_are_alike(self._base, self._current))
+            turns = plan_turns(base.pace, current.pace)
             yield _WarmSide(base, turns[0]), _WarmSide(current, turns[1])
+
+    def count_launches(self, pairs: int) -> int:
+        """Pairs of workers that took so many pairs of turns."""
+        return min(pairs, LAUNCHES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +105,14 @@ class LaunchDealer:
             SideError: If one cannot be warmed up.
         """
         if self._turns is None:
-            base, current = (self._find_pace(side) for side in self._sides)
-            self._turns = plan_turns(base, current, are_alike=_are_alike(*self._sides))
-        base_side, current_side = (
-            _FreshSide(side, self._terms, turn) for side, turn in zip(self._sides, self._turns, strict=True)
-        )
-        yield base_side, current_side
+            paces = [self._find_pace(side) for side in self._sides]
+            self._turns = plan_turns(*paces)
+        (base, current), (base_turn, current_turn) = self._sides, self._turns
+        yield _FreshSide(base, self._terms, base_turn), _FreshSide(current, self._terms, current_turn)
+
+    def count_launches(self, pairs: int) -> int:
+        """As many: each pair of turns has workers of its own."""
+        return pairs
 
     def _find_pace(self, side: Contender) -> Pace:
         with launch(side, self._terms) as warm:
@@ -120,10 +128,6 @@ class _FreshSide:
     def take_turn(self) -> float:
         with launch(self.side, self.terms) as warm:
             return warm.take_turn(self.turn)
-
-
-def _are_alike(base: Contender, current: Contender) -> bool:
-    return base.workload.model == current.workload.model
 
 
 @contextmanager
@@ -142,6 +146,18 @@ def launch(side: Contender, terms: Terms) -> Iterator[WarmWorker]:
         yield WarmWorker(worker, side, terms, pace)
 
 
+def fit_together(peaks_bytes: Iterable[int], device_type: str, free_bytes: int) -> bool:
+    """Whether the workers of a pass have room side by side.
+
+    Args:
+        peaks_bytes: Predicted peak memory of a worker, for each side.
+        device_type: Of the device that they are to share.
+        free_bytes: Of its memory.
+    """
+    own_bytes = _CONTEXT_BYTES if device_type == "cuda" else 0
+    return sum(LAUNCHES * (HEADROOM * peak + own_bytes) for peak in peaks_bytes) <= free_bytes
+
+
 class ScaledDealer:
     """Pairs whose base counts as so many times slower than it is: only a change of their ratio shows."""
 
@@ -154,6 +170,10 @@ class ScaledDealer:
         """Base and current."""
         with self._dealer.launch_pair(base_first=base_first) as (base, current):
             yield _ScaledSide(base, self._factor), current
+
+    def count_launches(self, pairs: int) -> int:
+        """Pairs of workers that took so many pairs of turns."""
+        return self._dealer.count_launches(pairs)
 
 
 class _ScaledSide:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from atlasbench.analysis.gate.constants import LAUNCHES, LOOKS, PASS_PAIRS
+from atlasbench.analysis.gate.constants import LOOKS, PASS_PAIRS
 from atlasbench.analysis.gate.counted import compare_counted
 from atlasbench.analysis.gate.matching import label_workload
 from atlasbench.analysis.gate.verdicts import CountedChange, GateVerdict, WorkloadVerdict
@@ -17,10 +17,11 @@ from atlasbench.sweep.gate_dealers import (
     ScaledDealer,
     Terms,
     find_peak_memory,
+    fit_together,
     why_not,
 )
 from atlasbench.sweep.gate_settings import GateSettings
-from atlasbench.sweep.gate_sides import Contender, SideError, ask, count_side
+from atlasbench.sweep.gate_sides import Contender, SideError, ask, blaming, count_side
 from atlasbench.sweep.paired import Dealer, judge_paired
 
 
@@ -53,13 +54,17 @@ class Bench:
         terms: What both sides share.
         settings: Tolerances and budgets.
         force: Whether to try what is predicted not to fit in memory.
-        rng: Decides which side goes first.
+        seed: Of the order of turns.
     """
 
     terms: Terms
     settings: GateSettings
     force: bool = False
-    rng: random.Random
+    seed: int
+
+    def make_rng(self, label: str) -> random.Random:
+        """Decides which side goes first: for a workload always alike, whatever was judged before it."""
+        return random.Random(f"{self.seed} {label}")
 
 
 def judge_match(match: Match, bench: Bench, on_phase: Callable[[str], None]) -> WorkloadVerdict:
@@ -77,15 +82,15 @@ def judge_match(match: Match, bench: Bench, on_phase: Callable[[str], None]) -> 
         uncounted = "" if counted else "parameters and FLOPs are not compared: they cannot be counted"
         if match.current.workload.device_type == "meta":
             if uncounted:
-                return _undecided(label, (), uncounted)
+                return undecided_workload(label, (), uncounted)
             return WorkloadVerdict(label=label, verdict=GateVerdict.SAME, method="counted", counted=counted)
         if not bench.force and (reason := why_too_large(match)):
-            return _undecided(label, counted, reason)
+            return undecided_workload(label, counted, reason)
         counted += _compare_allocated(match, bench)
         dealer, min_pairs = choose_dealer(match, bench.terms)
         result = judge_paired(
             ScaledDealer(dealer, match.expected),
-            rng=bench.rng,
+            rng=bench.make_rng(label),
             tolerance=match.tolerance,
             min_pairs=min_pairs,
             max_time_s=bench.settings.max_time_s,
@@ -128,15 +133,16 @@ def _explain_failure(
     label = label_workload(match.current.workload)
     failed, other = (match.current, match.base) if error.is_current else (match.base, match.current)
     if not why_not(failed, bench.terms):
-        return _undecided(label, counted, f"it failed once, and ran when it was tried again: {error}")
+        return undecided_workload(label, counted, f"it failed once, and ran when it was tried again: {error}")
     if why_not(other, bench.terms):
-        return _undecided(label, counted, f"neither side can run it: {error}")
+        return undecided_workload(label, counted, f"neither side can run it: {error}")
     if not error.is_current:
         raise error
-    return replace(_undecided(label, counted, f"it runs no longer: {error}"), is_broken=True)
+    return replace(undecided_workload(label, counted, f"it runs no longer: {error}"), is_broken=True)
 
 
-def _undecided(label: str, counted: tuple[CountedChange, ...], reason: str) -> WorkloadVerdict:
+def undecided_workload(label: str, counted: tuple[CountedChange, ...], reason: str) -> WorkloadVerdict:
+    """A workload whose time cannot be told for a reason other than noise."""
     return WorkloadVerdict(
         label=label, verdict=GateVerdict.CANNOT_TELL, method="counted", reason=reason, counted=counted
     )
@@ -144,9 +150,8 @@ def _undecided(label: str, counted: tuple[CountedChange, ...], reason: str) -> W
 
 def choose_dealer(match: Match, terms: Terms) -> tuple[Dealer, int]:
     """Where workers come from, and the least number of pairs before a look: side by side, or where memory is short."""
-    # A suspicion is confirmed by several pairs of workers that live at the same time.
-    together = LAUNCHES * (match.base.peak_bytes + match.current.peak_bytes)
-    fits = together <= _free_bytes(match)
+    peaks = match.base.peak_bytes, match.current.peak_bytes
+    fits = fit_together(peaks, match.current.workload.device_type, _free_bytes(match))
     dealer = (PairDealer if fits else LaunchDealer)(match.base, match.current, terms)
     return dealer, LOOKS[0] if fits else PASS_PAIRS
 
@@ -171,5 +176,6 @@ def why_too_large(match: Match) -> str:
 
 
 def _free_bytes(match: Match) -> int:
-    free: int = ask(match.current.source, "free_memory", match.current.workload.device)
+    with blaming(match.current):
+        free: int = ask(match.current.source, "free_memory", match.current.workload.device)
     return free

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from atlasbench.core.errors import OutputError, RecordsError
+from atlasbench.core.protocol import Protocol, differing_constants
 from atlasbench.core.workload import Workload, canonical_json
 
 _KIND = "atlasbench ratios"
@@ -47,18 +48,32 @@ class RatioFile:
         baseline: The model that they are relative to.
         ratios: One for each workload.
         seed: Of the order in which turns were taken.
+        protocol: Constants of the method that were not the default.
         environment: Where they were measured: fields of an `Environment`, by name.
     """
 
     baseline: str
     ratios: Sequence[StoredRatio]
     seed: int = 0
+    protocol: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
 
     def find(self, workload: Workload) -> StoredRatio | None:
         """The ratio of a workload, on any device of its type."""
         key = canonical_json(describe_workload(workload))
         return next((item for item in self.ratios if canonical_json(item.workload) == key), None)
+
+    def check_protocol(self, protocol: Protocol) -> None:
+        """Refuse constants of the method that are not those of the ratios.
+
+        Raises:
+            RecordsError: Says which differ.
+        """
+        if differing := differing_constants([self.protocol, protocol.changes()]):
+            raise RecordsError(
+                f"The stored ratios were measured with other constants of the method: {', '.join(differing)}. "
+                "Measure with the same, or store new ratios."
+            )
 
 
 def describe_workload(workload: Workload) -> dict[str, Any]:
@@ -128,7 +143,11 @@ def load_ratios(path: Path) -> RatioFile:
             raise ValueError("it has no ratios, or they are not numbers over 0")
         list(map(label_stored, ratios))  # a workload that cannot be named is none
         return RatioFile(
-            baseline=data["baseline"], ratios=ratios, seed=data["seed"], environment=dict(data["environment"])
+            baseline=data["baseline"],
+            ratios=ratios,
+            seed=data["seed"],
+            protocol=dict(data.get("protocol", {})),
+            environment=dict(data["environment"]),
         )
     except OSError as error:
         raise RecordsError(f"Cannot read {str(path)!r}: {error.strerror or error}.") from None

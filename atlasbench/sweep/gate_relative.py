@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from atlasbench.analysis.gate.constants import FILE_TOLERANCE
 from atlasbench.analysis.gate.matching import label_workload
 from atlasbench.analysis.gate.verdicts import GateResult
 from atlasbench.core.errors import InvalidWorkloadError, NothingMeasuredError, RecordsError
 from atlasbench.core.recipe import ModelChoice, SweepRequest
-from atlasbench.core.record import cell_key
+from atlasbench.core.record import VERSION_IDENTITY, cell_key
 from atlasbench.core.workload import Workload
 from atlasbench.sweep.gate import GateOptions, Listener, describe_place, judge_all
-from atlasbench.sweep.gate_judging import Bench, Match, choose_dealer, count_match, why_too_large
+from atlasbench.sweep.gate_judging import (
+    Bench,
+    Match,
+    choose_dealer,
+    count_match,
+    undecided_workload,
+    why_too_large,
+)
 from atlasbench.sweep.gate_ratios import RatioFile, StoredRatio, describe_workload, label_stored
 from atlasbench.sweep.gate_sides import Contender, SideError
 from atlasbench.sweep.opening import Sweep, open_sweep
 from atlasbench.sweep.paired import measure_ratio
 from atlasbench.sweep.run import Progress
+from atlasbench.sweep.turns import find_baselines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +76,11 @@ def measure_ratios(
         if not ratios:
             raise NothingMeasuredError(f"No ratio could be measured: {failures[0].rstrip('.')}.")
         file = RatioFile(
-            baseline=baseline, ratios=tuple(ratios), seed=options.seed, environment=asdict(sweep.environment)
+            baseline=baseline,
+            ratios=tuple(ratios),
+            seed=options.seed,
+            protocol=options.protocol.changes(),
+            environment=asdict(sweep.environment),
         )
         return MeasuredRatios(file=file, failures=tuple(failures))
 
@@ -83,7 +96,9 @@ def _measure(asked: Workload, match: Match, bench: Bench, tell: Callable[[str], 
     if not bench.force and (reason := why_too_large(match)):
         raise SideError(reason, is_current=True)
     dealer, _ = choose_dealer(match, bench.terms)
-    taken = measure_ratio(dealer, rng=bench.rng, max_time_s=bench.settings.max_time_s, on_progress=tell)
+    taken = measure_ratio(
+        dealer, rng=bench.make_rng(label_workload(asked)), max_time_s=bench.settings.max_time_s, on_progress=tell
+    )
     pairs = len(taken.differences)
     if taken.interval is None:
         raise SideError(f"{pairs} pairs are too few for an interval: give more time (--max-time)", is_current=True)
@@ -124,6 +139,7 @@ def gate_ratios(
     if stored.baseline != baseline:
         raise RecordsError(f"The stored ratios are relative to {stored.baseline}, not to {baseline}.")
     with _open_pairs(baseline, request, options) as (sweep, matches):
+        stored.check_protocol(options.protocol)
         found = [(asked, match, stored.find(asked)) for asked, match in matches]
         expected = [_expect(match, ratio, options) for _, match, ratio in found if ratio is not None]
         if not expected:
@@ -131,18 +147,28 @@ def gate_ratios(
             raise RecordsError(f"None of these workloads has a stored ratio. There are: {there}.")
         asked_for = [ratio for *_, ratio in found if ratio is not None]
         verdicts, missing = judge_all(expected, options.bench(sweep), on_progress)
-        was, now = stored.environment.get("device", ""), sweep.environment.device
+        undecided = (
+            undecided_workload(label, (), f"{baseline} cannot run beside it: {reason}")
+            for label, reason in missing.items()
+        )
         return GateResult(
-            workloads=tuple(verdicts),
+            workloads=(*verdicts, *undecided),
             only_base=tuple(label_stored(ratio) for ratio in stored.ratios if ratio not in asked_for),
             only_current=tuple(label_workload(asked) for asked, _, ratio in found if ratio is None),
-            differences=() if was == now else (f"device: {was} when stored, {now} now",),
+            differences=tuple(_compare_environments(stored.environment, asdict(sweep.environment))),
             notes=(
                 f"Throughput relative to {baseline}, here and as it was stored.",
                 describe_place(sweep, options),
-                *(f"{baseline} cannot run beside {label}: {reason}" for label, reason in missing.items()),
             ),
         )
+
+
+def _compare_environments(stored: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """What may move a ratio and is another than when it was stored; a machine of another name is none of it."""
+    before, after = ({**side, **side.get("versions", {})} for side in (stored, now))
+    for name in ("device", "driver", "threads", *VERSION_IDENTITY):
+        if name in before and before[name] != after.get(name):
+            yield f"{name}: {before[name] or 'none'} when stored, {after.get(name) or 'none'} now"
 
 
 def _expect(match: Match, stored: StoredRatio, options: GateOptions) -> Match:
@@ -165,17 +191,14 @@ def _open_pairs(
     baseline: str, request: SweepRequest, options: GateOptions
 ) -> Iterator[tuple[Sweep, list[tuple[Workload, Match]]]]:
     """A sweep of the models and the baseline; every workload of a model with the one of the baseline beside it."""
-    both = replace(request, models=(ModelChoice(name=baseline), *request.models))
+    both = replace(request, models=(ModelChoice(name=baseline, label=baseline), *request.models))
+    num_bases = len(find_baselines(both, baseline))
     with open_sweep(both, protocol=options.protocol, threads=options.threads, force=options.force) as sweep:
         if sweep.workloads[0].device_type == "meta":
             raise InvalidWorkloadError("--relative-to compares times, and meta only counts: choose another device.")
-        bases: dict[tuple[object, ...], Workload] = {}
-        for workload in sweep.workloads:
-            if workload.model == baseline:
-                bases.setdefault(cell_key(workload), workload)
-        others = [workload for workload in sweep.workloads if workload.model != baseline]
-        if not others:
-            raise InvalidWorkloadError(f"Name a model beside {baseline}: its ratio to itself is 1.")
+        # Models are outermost in the order of workloads, and the baseline is the first of them.
+        bases = {cell_key(workload): workload for workload in sweep.workloads[:num_bases]}
+        others = sweep.workloads[num_bases:]
         yield (
             sweep,
             [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -12,12 +11,8 @@ from typing import Any
 
 from atlasbench.analysis.gate.constants import COUNTED_TOLERANCES
 from atlasbench.analysis.gate.verdicts import CountedChange, GateResult, WorkloadVerdict
-from atlasbench.core.errors import InvalidOptionError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from atlasbench.core.errors import InvalidOptionError, InvalidWorkloadError
+from atlasbench.recipes import load_toml
 
 _KEYS = ("tolerance", "max_time_s", "counted", "budgets")
 
@@ -123,11 +118,9 @@ def _over(item: WorkloadVerdict, limits: Mapping[str, float]) -> Iterator[Counte
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidOptionError(f"{path} cannot be read: {error.strerror or error}.") from None
-    except (ValueError, RecursionError) as error:
-        raise InvalidOptionError(f"{path} is not TOML: {error}.") from None
+        return load_toml(path)
+    except InvalidWorkloadError as error:
+        raise InvalidOptionError(f"{path}: {error}") from None
 
 
 def _read_settings(path: Path, table: Any, name: str) -> GateSettings:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
 
-from atlasbench.core.errors import AtlasBenchError, InstallationError
+from atlasbench.core.errors import AtlasBenchError, InstallationError, RevisionError
 from atlasbench.core.workload import Workload
 from atlasbench.measure.workers import (
     INTERFACE_VERSION,
@@ -19,11 +19,13 @@ from atlasbench.measure.workers import (
     WorkerDiedError,
     WorkerTimeoutError,
 )
-from atlasbench.measure.worktree import Revision, RevisionError
+from atlasbench.measure.worktree import Revision
 
 ANSWER_TIMEOUT_S = 300.0  # a count takes seconds; the first answer of a server waits for torch to be imported
 TURNS = "atlasbench.measure.turns"
-_TOO_OLD = re.compile(r"No module named 'atlasbench|cannot import name .* from 'atlasbench|has no attribute")
+_TOO_OLD = re.compile(
+    r"No module named 'atlasbench|cannot import name .* from 'atlasbench|module 'atlasbench.* has no attribute"
+)
 _INSTEAD = "Compare record files instead: atlasbench gate --baseline FILES --current FILES."
 _FAILED_ANSWERS = (AtlasBenchError, WorkerCallError, WorkerDiedError, WorkerTimeoutError)
 
@@ -57,6 +59,7 @@ class Contender:
         is_current: Whether it is the current side, and not the base.
         counts: `params`, `flops`, `predicted_peak_bytes`; empty where it cannot be counted, or was not yet.
         foreign: Folder of another revision, that a model must not import from; None where there is none.
+        own: Folder of its own revision, which may lie in that one.
     """
 
     source: Source
@@ -64,6 +67,7 @@ class Contender:
     is_current: bool
     counts: Mapping[str, int] = field(default_factory=dict)
     foreign: Path | None = None
+    own: Path | None = None
 
     @property
     def peak_bytes(self) -> int:
@@ -71,13 +75,16 @@ class Contender:
         return self.counts.get("predicted_peak_bytes", 0)
 
 
-def check_serves(source: Source, revision: Revision, package: Path | None) -> None:
+def check_serves(source: Source, revision: Revision, package: Path | None) -> Mapping[str, str]:
     """Refuse a revision that cannot take turns with this one.
 
     Args:
         source: Its server.
         revision: Names it.
         package: Folder that all of its modules of ours must come from; None where they may be this program's.
+
+    Returns:
+        Versions of its libraries, by name.
 
     Raises:
         RevisionError: If it is too old, too new or broken.
@@ -94,6 +101,8 @@ def check_serves(source: Source, revision: Revision, package: Path | None) -> No
     if version != INTERFACE_VERSION or is_mixed:
         kind = "new" if version > INTERFACE_VERSION else "old"
         raise RevisionError(f"Revision {revision} is too {kind} to take turns with this one. {_INSTEAD}")
+    versions: Mapping[str, str] = answer["versions"]
+    return versions
 
 
 def ask(source: Source, function: str, *arguments: Any) -> Any:
@@ -112,7 +121,8 @@ def count_side(side: Contender) -> Contender:
     with blaming(side):
         answer = ask(side.source, "count_workload", plain_fields(side.workload))
     for file in answer["files"]:
-        if side.foreign is not None and Path(file).is_relative_to(side.foreign):
+        is_own = side.own is not None and Path(file).is_relative_to(side.own)
+        if side.foreign is not None and Path(file).is_relative_to(side.foreign) and not is_own:
             raise RevisionError(
                 f"{side.workload.model} of the base imports {file!r}, which is no file of that revision: name the "
                 "folder that it is imported from in PYTHONPATH."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -189,7 +188,7 @@ def _take_turns(
         find_baselines(request, baseline),
         threads=environment.threads,
         force=force,
-        rng=random.Random(run_id),
+        seed=run_id,
     )
 
 

@@ -48,6 +48,9 @@ class Dealer(Protocol):
             base_first: Whether the base is launched before the current side, and not after it.
         """
 
+    def count_launches(self, pairs: int) -> int:
+        """Pairs of workers that took so many pairs of turns."""
+
 
 def judge_paired(
     dealer: Dealer,
@@ -92,13 +95,13 @@ def judge_paired(
 
     suspicion = found
     found, again = take(
-        lambda differences: confirm(differences, tolerance, suspicion, LAUNCHES),
+        lambda differences: confirm(differences, tolerance, suspicion),
         f"seems {suspicion}, taking turns again with fresh workers",
     )
     if found is None:
         return _end_undecided(first, again, tolerance, CONFIRMATION_LEVEL, min_pairs)
     how = "confirmed" if found is suspicion else f"seemed {suspicion} ({_describe(first)}), not confirmed"
-    reason = f"{how} by {LAUNCHES} fresh pairs of workers"
+    reason = f"{how} by {again.launches} fresh pairs of workers"
     return PairedResult(verdict=found, reason=reason, first=first, confirmation=again)
 
 
@@ -158,7 +161,7 @@ def _end_undecided(
     more = None
     if verdict is GateVerdict.SAME:
         reason = "not slower; whether it is faster stayed open"
-    elif is_above(differences, margin, level) and not launches_agree(differences, margin, shown.launches):
+    elif is_above(differences, margin, level) and not launches_agree(differences, margin):
         reason = "slower in some launches of its workers and not in others"
     else:
         reason = f"open after {shown.seconds:.0f} s"
@@ -209,7 +212,10 @@ def _take_pass(
             is_over = pairs == looks[-1] or is_late or is_long
             if pairs in looks or is_over:
                 taken = PairedPass(
-                    base_s=tuple(base_s), current_s=tuple(current_s), launches=LAUNCHES, seconds=elapsed_s
+                    base_s=tuple(base_s),
+                    current_s=tuple(current_s),
+                    launches=dealer.count_launches(pairs),
+                    seconds=elapsed_s,
                 )
                 found = look(taken.differences)
                 if found is not None or is_over:

@@ -11,6 +11,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from atlasbench.analysis.gate.constants import RATIO_PAIRS, RATIO_SLOW_ITERATION_S, TOLERANCE
+from atlasbench.analysis.gate.matching import label_workload
 from atlasbench.core.errors import InstallationError, InvalidWorkloadError
 from atlasbench.core.plan import Plan
 from atlasbench.core.protocol import Protocol
@@ -19,9 +20,9 @@ from atlasbench.core.record import Measurement, PairedRatio, Record, Status, cel
 from atlasbench.core.workload import Workload
 from atlasbench.registry import has_scales
 from atlasbench.sweep.estimate import estimate_turns_seconds
-from atlasbench.sweep.gate_dealers import LaunchDealer, Terms
+from atlasbench.sweep.gate_dealers import Terms
 from atlasbench.sweep.gate_judging import Match, choose_dealer, why_too_large
-from atlasbench.sweep.gate_sides import Contender, SideError, Source, blaming
+from atlasbench.sweep.gate_sides import Contender, SideError, Source
 from atlasbench.sweep.grid import expand_request
 from atlasbench.sweep.paired import measure_ratio
 from atlasbench.sweep.run import Measurer
@@ -41,7 +42,7 @@ class TurnsMeasurer:
         baselines: Workloads of the baseline model, of every size and setting once.
         threads: Threads of both sides, and cores to run them on.
         force: Whether to try what is predicted not to fit in memory.
-        rng: Decides who goes first in each pair.
+        seed: Of the order of turns.
         clock: Seconds from any origin.
     """
 
@@ -52,14 +53,14 @@ class TurnsMeasurer:
         *,
         threads: int,
         force: bool = False,
-        rng: random.Random,
+        seed: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session = session
         self._baselines = {cell_key(workload): workload for workload in baselines}
         self._threads = threads
         self._force = force
-        self._rng = rng
+        self._seed = seed
         self._clock = clock
         self._plans: dict[Any, Plan | Measurement] = {}  # counting a baseline takes seconds, and many ask for it
         self._failures: dict[Any, str] = {}  # of baselines: what failed once is not tried beside every workload
@@ -135,13 +136,12 @@ class TurnsMeasurer:
             current=self._contend(plan, is_current=True),
             tolerance=TOLERANCE,  # nothing is judged
         )
-        with blaming(match.current):
-            if not self._force and (reason := why_too_large(match)):
-                raise SideError(reason, is_current=match.current.peak_bytes >= match.base.peak_bytes)
-            dealer, _ = choose_dealer(match, Terms(protocol=_warm_up_briefly(protocol), threads=self._threads))
+        if not self._force and (reason := why_too_large(match)):
+            raise SideError(reason, is_current=match.current.peak_bytes >= match.base.peak_bytes)
+        dealer, _ = choose_dealer(match, Terms(protocol=_warm_up_briefly(protocol), threads=self._threads))
         taken = measure_ratio(
             dealer,
-            rng=self._rng,
+            rng=random.Random(f"{self._seed} {label_workload(plan.workload)}"),
             half_width=protocol.half_width,
             pass_time_s=protocol.hard_stop_s,
             least_pairs=RATIO_PAIRS,
@@ -158,7 +158,7 @@ class TurnsMeasurer:
             low=1 + low,
             high=1 + high,
             pairs=pairs,
-            launches=pairs if isinstance(dealer, LaunchDealer) else taken.launches,
+            launches=taken.launches,
         )
 
     def _contend(self, plan: Plan, *, is_current: bool) -> Contender:
@@ -180,13 +180,13 @@ def find_baselines(request: SweepRequest, baseline: str) -> list[Workload]:
     drops = request.scale_drops if has_scales(choice.name) else ()
     workloads = expand_request(replace(request, models=(choice,), scale_drops=drops))
     if len(workloads) == len(expand_request(request)):
-        raise InvalidWorkloadError(f"baseline: name a model beside {baseline}: its time relative to itself is 1.")
+        raise InvalidWorkloadError(f"Name a model beside {baseline}: its time relative to itself is 1.")
     cells = Counter(map(cell_key, workloads))
     for workload in workloads:
         if cells[cell_key(workload)] > 1:
             raise InvalidWorkloadError(
-                f"baseline: {baseline} runs with several scale drops at {workload.resolution} px: give one of them an "
-                "entry and a label of its own."
+                f"{baseline} runs with several scale drops at {workload.resolution} px, and a baseline needs one: give "
+                "one, or, in a recipe, an entry and a label of its own to one of them."
             )
     return workloads
 

@@ -51,6 +51,17 @@ def test_a_slowdown_is_shown_and_ends_with_0_all_the_same(run: Run) -> None:
     assert ended.out.startswith("Regression. 1 workload: 1 slower.")
 
 
+def test_tolerances_and_budgets_are_those_of_the_gate(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.atlasbench.gate]\ntolerance = "50%"\n[tool.atlasbench.gate.budgets.vit_b]\nparams = 10\n'
+    )
+
+    (workload,) = json.loads(run("compare main.jsonl slower.jsonl --format json").out)["workloads"]
+
+    assert (workload["verdict"], workload["tolerance"]) == ("same", 0.5)
+    assert "params (budget)" in [item["name"] for item in workload["counted"] if item["is_worse"]]
+
+
 def test_single_launches_cannot_tell(run: Run) -> None:
     ended = run("compare main.jsonl once.jsonl --format json")
 

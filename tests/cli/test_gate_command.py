@@ -157,7 +157,25 @@ def test_a_revision_that_is_too_old_is_named_with_the_way_out(repository: Path) 
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_with_130_and_leaves_neither_worktree_nor_process(repository: Path) -> None:
+def test_workloads_come_from_a_recipe_and_the_base_may_have_another_interpreter(repository: Path) -> None:
+    (repository / "own.toml").write_text(
+        'models = ["net.py:one"]\nresolutions = [64]\ndevice = "meta"\n[gate.budgets."net.py:one"]\nparams = 10\n'
+    )
+
+    ended = gate(repository, f"--against main --base-python {sys.executable} --recipe own.toml --format json")
+
+    (repository / "own.toml").unlink()
+    assert ended.returncode == 1, ended.stderr
+    (one,) = json.loads(ended.stdout)["workloads"]
+    assert [item["name"] for item in one["counted"] if item["is_worse"]] == ["params (budget)"]
+    assert one["label"] == "net.py:one, 64 px, batch 1, infer, float32, meta"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_a_signal_ends_it_and_leaves_neither_worktree_nor_process(
+    repository: Path, number: signal.Signals, code: int
+) -> None:
     process = subprocess.Popen(
         **program("gate", *f"--against main -- net.py:one --res 64 {HASTY}".split(), folder=repository)
     )
@@ -167,11 +185,11 @@ def test_ctrl_c_ends_with_130_and_leaves_neither_worktree_nor_process(repository
     family = psutil.Process(process.pid).children(recursive=True)
     assert len(git(repository, "worktree", "list").splitlines()) == 2
 
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
 
-    assert process.returncode == 130
-    assert errors.splitlines()[-1] == "interrupted"
+    assert process.returncode == code
+    assert "Traceback" not in errors
     _, alive = psutil.wait_procs(family, timeout=10)
     assert [item for item in alive if item.status() != psutil.STATUS_ZOMBIE] == []
 
@@ -224,6 +242,28 @@ def test_a_ratio_that_was_stored_is_compared_with(run: Run, tmp_path: Path) -> N
     assert other.error == "The stored ratios are relative to net.py:one, not to net.py:other."
 
 
+@pytest.mark.slow
+def test_a_stored_ratio_whose_baseline_runs_no_longer_cannot_be_told_and_never_passes_in_silence(
+    run: Run, tmp_path: Path
+) -> None:
+    write_net(tmp_path, times=1, classes=10)
+    common = f"gate --relative-to net.py:one net.py:other --res 64 96 --max-time 3 {HASTY} --strict --format json"
+    stored = run(f"{common.replace(' --strict', '')} --write ratios.json")
+    assert stored.code == 0, stored.err
+
+    picky = "\nfull = one\ndef one():\n    net = full()\n    net.register_forward_pre_hook(check)\n    return net\n"
+    check = "\ndef check(net, inputs):\n    assert inputs[0].shape[-1] != 96, 'not at 96'\n"
+    write_net(tmp_path, times=1, classes=10, more=check + picky)
+    ended = run(f"{common} --ratio ratios.json")
+
+    assert ended.code == 1, ended.err
+    other, lost = json.loads(ended.out)["workloads"]
+    assert other["label"] == "net.py:other, 64 px, batch 1, infer, float32"
+    assert lost["label"] == "net.py:other, 96 px, batch 1, infer, float32"
+    assert lost["verdict"] == "cannot tell"
+    assert lost["reason"].startswith("net.py:one cannot run beside it: ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -237,6 +277,7 @@ def test_a_ratio_that_was_stored_is_compared_with(run: Run, tmp_path: Path) -> N
         ("--against main --allow-different x -- vit_b",
          "--allow-different belongs to --baseline and --current: leave it out."),
         ("--baseline a --current b --seed 3", "--seed belongs to --against and --relative-to: leave it out."),
+        ("--baseline a --current b --tolerence 5%", "No such option: --tolerence. See `atlasbench gate --help`."),
         ("--baseline a --current b -- vit_b", "'vit_b' belongs to --against and --relative-to: leave it out."),
         (
             "--relative-to vit_b vit_s",
@@ -250,6 +291,8 @@ def test_a_ratio_that_was_stored_is_compared_with(run: Run, tmp_path: Path) -> N
          "--report: 'md' is not one of table, json, csv, markdown, junit, github."),
         ("--against main --report markdown -- vit_b",
          "--report: 'markdown' is not FORMAT=FILE, e.g. markdown=gate.md."),
+        ("--against main --report markdown=x junit=x -- vit_b",
+         "--report: x would be written twice, as markdown and as junit."),
         ("--against main --report markdown=no/x.md -- vit_b", "Cannot write 'no/x.md': its folder is not there."),
         ("--against main --format xml -- vit_b",
          "--format: 'xml' is not one of table, json, csv, markdown, junit, github."),
@@ -258,7 +301,10 @@ def test_a_ratio_that_was_stored_is_compared_with(run: Run, tmp_path: Path) -> N
         ("--relative-to vit_ti atlas_ti --res 64 --device meta --write x.json",
          "--relative-to compares times, and meta only counts: choose another device."),
         ("--relative-to vit_ti vit_ti --res 64 --device cpu --write x.json",
-         "Name a model beside vit_ti: its ratio to itself is 1."),
+         "Name a model beside vit_ti: its time relative to itself is 1."),
+        ("--relative-to atlas_ti vit_ti --res 512 --drop 2-10 none --write x.json",
+         "atlas_ti runs with several scale drops at 512 px, and a baseline needs one: give one, or, in a recipe, an "
+         "entry and a label of its own to one of them."),
     ],
 )  # fmt: skip
 def test_bad_usage_is_one_line_that_says_what_is_right(run: Run, arguments: str, message: str) -> None:

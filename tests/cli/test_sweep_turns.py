@@ -83,7 +83,8 @@ def test_a_baseline_that_compares_nothing_is_refused_before_anything_is_measured
     ended = run(f"sweep {recipe} --res 512")
 
     assert ended.error == (
-        "baseline: atlas_ti runs with several scale drops at 512 px: give one of them an entry and a label of its own."
+        "atlas_ti runs with several scale drops at 512 px, and a baseline needs one: give one, or, in a recipe, an "
+        "entry and a label of its own to one of them."
     )
     assert ended.code == 2
     assert not (tmp_path / "results").exists()

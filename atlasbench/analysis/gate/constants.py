@@ -7,7 +7,8 @@ from collections.abc import Mapping
 # Turns, taken in a worker.
 TURN_S = 0.010  # counted iterations: long beside the clock's cost, short beside bursts of other programs' work
 DISCARDED_S = 0.005  # iterations before them, in which caches and clocks come back from the other side's turn
-NO_DISCARD_ABOVE_S = 0.050  # an iteration this long hides its own start
+NO_DISCARD_ABOVE_S = 0.250  # an iteration this long hides its own start, which was seen to take 7 ms longer
+LIKE_PACE = 2.0  # up to this ratio of their paces both sides take the same turns; beyond it, a start decides nothing
 
 # Looks: numbers of pairs after which the sign test is made. Each is about 1.5 times the one before: fewer would take
 # pairs that are not needed, more would cost level. The test rejects at ten if all of them agree.
@@ -16,8 +17,9 @@ FIRST_LEVEL = 0.05 / len(LOOKS)  # of each look: 5 % of equal workloads at most 
 CONFIRMATION_LEVEL = 0.01 / len(LOOKS)  # 20 workloads x 0.05 x 0.01: 1 % false alarms a run at most
 LAUNCHES = 3  # pairs of workers of a pass: a launch can be slow by itself, its memory lies as it lies until it ends
 TOLERANCE = 0.03  # of the time, relative: smaller changes are within what a launch changes by itself
+HEADROOM = 1.3  # of the predicted peaks of workers side by side: allocators hold up to 28 % more than tensors
 LAUNCH_EFFECT = 0.5  # of the tolerance, on the logarithmic scale, that every launch of a confirmation has to show
-RATIO_HALF_WIDTH = 0.01  # of a stored ratio's interval: a third of the tolerance that is applied to it
+RATIO_HALF_WIDTH = 0.01  # of a stored ratio's interval: a tenth of the tolerance that is applied to it
 
 # How long a pass may take, unless the user says.
 PASS_TIME_S = 120.0  # 600 pairs of the shortest turns take 30 s

@@ -12,6 +12,7 @@ from atlasbench.analysis.gate.launches import compare_launches
 from atlasbench.analysis.gate.matching import MatchedRecords, match_records
 from atlasbench.analysis.gate.verdicts import CountedChange, GateResult, GateVerdict, WorkloadVerdict
 from atlasbench.core.errors import RecordsError
+from atlasbench.core.protocol import differing_constants
 from atlasbench.core.record import Record, Status
 
 _NONE: Mapping[str, float] = MappingProxyType({})
@@ -83,8 +84,8 @@ def _judge(match: MatchedRecords, tolerance: float, counted_tolerances: Mapping[
         )
     if not base_s or not current_s:
         return end(GateVerdict.CANNOT_TELL, f"the {'current side' if base_s else 'base'} was not timed")
-    if constants := _differing_constants(match):
-        return end(GateVerdict.CANNOT_TELL, f"timed with different constants of the method: {constants}")
+    if constants := differing_constants([record.measurement.protocol for record in (*match.base, *match.current)]):
+        return end(GateVerdict.CANNOT_TELL, f"timed with different constants of the method: {', '.join(constants)}")
 
     found = compare_launches(base_s, current_s, tolerance)
     few = min(len(base_s), len(current_s)) < FILE_LAUNCHES
@@ -136,10 +137,3 @@ def _compare_newest(match: MatchedRecords, tolerances: Mapping[str, float]) -> t
     if base.environment.device != current.environment.device:
         ours.pop("peak_allocated_bytes", None)
     return compare_counted(ours, theirs, tolerances)
-
-
-def _differing_constants(match: MatchedRecords) -> str:
-    """Names of the constants that not all launches share; empty if they share all."""
-    protocols = [record.measurement.protocol for record in (*match.base, *match.current)]
-    names = dict.fromkeys(name for protocol in protocols for name in protocol)
-    return ", ".join(name for name in names if len({protocol.get(name) for protocol in protocols}) > 1)

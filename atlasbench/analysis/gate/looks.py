@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from atlasbench.analysis.gate.constants import CONFIRMATION_LEVEL, FIRST_LEVEL, LAUNCH_EFFECT
+from atlasbench.analysis.gate.constants import CONFIRMATION_LEVEL, FIRST_LEVEL, LAUNCH_EFFECT, LAUNCHES
 from atlasbench.analysis.gate.sign_test import is_above, is_below
 from atlasbench.analysis.gate.verdicts import GateVerdict
 
@@ -32,16 +32,13 @@ def suspect(differences: Sequence[float], tolerance: float) -> GateVerdict | Non
     return None
 
 
-def confirm(
-    differences: Sequence[float], tolerance: float, suspicion: GateVerdict, launches: int
-) -> GateVerdict | None:
+def confirm(differences: Sequence[float], tolerance: float, suspicion: GateVerdict) -> GateVerdict | None:
     """Look at the pass that measures a suspicion again.
 
     Args:
-        differences: Of fresh workers only; the i-th is of launch i mod `launches`.
+        differences: Of fresh workers only, that were dealt in turn.
         tolerance: As in the first pass.
         suspicion: `slower` or `faster`.
-        launches: Pairs of workers that took turns.
 
     Returns:
         The suspicion, if the test rejects and every launch shows it; `same`, if the opposite is found and it is not
@@ -50,7 +47,7 @@ def confirm(
     margin = math.log1p(tolerance)
     sign = 1 if suspicion is GateVerdict.SLOWER else -1
     mirrored = [sign * d for d in differences]
-    if is_above(mirrored, margin, CONFIRMATION_LEVEL) and launches_agree(mirrored, margin, launches):
+    if is_above(mirrored, margin, CONFIRMATION_LEVEL) and launches_agree(mirrored, margin):
         return suspicion
     if is_below(mirrored, margin, CONFIRMATION_LEVEL) and is_not_slower(differences, tolerance, CONFIRMATION_LEVEL):
         return GateVerdict.SAME
@@ -67,7 +64,10 @@ def is_not_slower(differences: Sequence[float], tolerance: float, level: float) 
     return is_below(differences, math.log1p(tolerance), level)
 
 
-def launches_agree(differences: Sequence[float], margin: float, launches: int) -> bool:
-    """Whether every launch by itself shows a part of the margin: one slow launch is no slow program."""
-    groups = (differences[index::launches] for index in range(launches))
+def launches_agree(differences: Sequence[float], margin: float) -> bool:
+    """Whether every launch by itself shows a part of the margin: one slow launch is no slow program.
+
+    Where each pair has workers of its own, every third of them does.
+    """
+    groups = (differences[index::LAUNCHES] for index in range(LAUNCHES))
     return all(group and median(group) > LAUNCH_EFFECT * margin for group in groups)

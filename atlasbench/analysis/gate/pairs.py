@@ -17,7 +17,7 @@ class PairedPass:
     Attributes:
         base_s: Seconds of one iteration of the base, of each pair.
         current_s: Of the current side.
-        launches: Pairs of workers that took turns in turn: the i-th pair is of launch i mod `launches`.
+        launches: Pairs of workers that took them.
         seconds: Wall time of all of them.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from atlasbench.analysis.gate.constants import DISCARDED_S, NO_DISCARD_ABOVE_S, TURN_S
+from atlasbench.analysis.gate.constants import DISCARDED_S, LIKE_PACE, NO_DISCARD_ABOVE_S, TURN_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,18 +36,15 @@ class Turn:
     counted: int
 
 
-def plan_turns(base: Pace, current: Pace, *, are_alike: bool) -> tuple[Turn, Turn]:
+def plan_turns(base: Pace, current: Pace) -> tuple[Turn, Turn]:
     """The turns of both sides of a pair.
 
-    Args:
-        base: Of one side.
-        current: Of the other.
-        are_alike: Whether both run the same workload. Then they take the same turns, of the faster one's pace: what a
-            turn begins with is slower, and may not weigh more on one side than on the other.
+    Sides of a like pace take the same turns, those of the faster one: what a turn begins with is slower, and may not
+    weigh more on one side than on the other.
     """
-    if are_alike:
-        shared = Pace(iteration_s=min(base.iteration_s, current.iteration_s), calls=max(base.calls, current.calls))
-        base = current = shared
+    fast, slow = sorted((base.iteration_s, current.iteration_s))
+    if slow <= LIKE_PACE * fast:
+        base = current = Pace(iteration_s=fast, calls=max(base.calls, current.calls))
     return _plan_turn(base), _plan_turn(current)
 
 

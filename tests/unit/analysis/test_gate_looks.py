@@ -52,7 +52,7 @@ def test_the_tolerance_decides_what_is_the_same() -> None:
     ids="{}".format,
 )
 def test_a_look_at_a_confirmation(differences: list[float], suspicion: GateVerdict, found: GateVerdict | None) -> None:
-    assert confirm(differences, TOLERANCE, suspicion, 3) is found
+    assert confirm(differences, TOLERANCE, suspicion) is found
 
 
 @pytest.mark.parametrize("sign", [1, -1], ids=["slower", "faster"])
@@ -61,8 +61,8 @@ def test_one_launch_that_does_not_show_it_withholds_the_verdict(sign: int) -> No
     differences = [sign * math.log1p(0.01 if index % 3 == 2 else 0.05) for index in range(600)]
     suspicion = SLOWER if sign == 1 else FASTER
 
-    assert confirm(differences, TOLERANCE, suspicion, 3) is None
-    assert confirm([sign * math.log1p(0.05)] * 600, TOLERANCE, suspicion, 3) is suspicion
+    assert confirm(differences, TOLERANCE, suspicion) is None
+    assert confirm([sign * math.log1p(0.05)] * 600, TOLERANCE, suspicion) is suspicion
 
 
 @pytest.mark.parametrize(

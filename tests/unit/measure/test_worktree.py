@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from atlasbench.measure.worktree import RevisionError, check_out, top_of_checkout
+from atlasbench.core.errors import RevisionError
+from atlasbench.measure.worktree import check_out, top_of_checkout
 
 Git = Callable[..., str]
 
@@ -61,13 +62,14 @@ def test_a_revision_has_its_own_files_and_leaves_nothing_behind(repo: Path) -> N
     assert state_of(repo) == before
 
 
-def test_the_folder_of_the_program_has_a_counterpart_where_the_revision_has_one(repo: Path) -> None:
+def test_the_folder_of_the_program_has_a_counterpart_that_is_empty_where_the_revision_has_none(repo: Path) -> None:
     (repo / "new").mkdir()
 
     with check_out("old", repo / "sub") as revision:
         assert revision.folder == revision.top / "sub"
     with check_out("old", repo / "new") as revision:
-        assert revision.folder == revision.top
+        assert revision.folder == revision.top / "new"
+        assert list(revision.folder.iterdir()) == []
 
 
 def test_a_dirty_tree_stays_as_it_is(repo: Path) -> None:

@@ -87,8 +87,8 @@ def test_markdown_can_be_understood_alone() -> None:
         "- Differs: timm: 1 in the base, 2 now.\n"
         "\n"
         "<sub>Time: change of the measured time of a step beside the base: median of pairs of turns in one run, "
-        "with an interval of at least 95 %. Slower and faster: by more than 3 %. Same: not slower by that much. "
-        "Cannot tell: the noise allows either.</sub>"
+        "with an interval of at least 95 % for these workers. Slower and faster: by more than 3 %. Same: not slower by "
+        "that much. Cannot tell: the noise allows either.</sub>"
     )
 
 

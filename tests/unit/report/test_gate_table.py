@@ -77,9 +77,9 @@ def test_every_workload_is_a_row_and_what_stands_behind_its_verdict_a_line() -> 
         "Differs: timm: 1.0.20 in the base, 1.0.21 now.\n"
         "Seed 7.\n"
         "Time: change of the measured time of a step beside the base: median of pairs of\n"
-        "  turns in one run, with an interval of at least 95 %. Slower and faster: by\n"
-        "  more than 3 %. Same: not slower by that much. Cannot tell: the noise allows\n"
-        "  either.\n"
+        "  turns in one run, with an interval of at least 95 % for these workers. Slower\n"
+        "  and faster: by more than 3 %. Same: not slower by that much. Cannot tell: the\n"
+        "  noise allows either.\n"
         "Counted quantities follow from the shapes or an exact counter, and are compared\n"
         "  exactly."
     )

@@ -9,7 +9,7 @@ from atlasbench.sweep.estimate import estimate_turns_seconds
 
 PROTOCOL = Protocol()
 PEAK = 100
-ROOM = 3 * 2 * PEAK  # for three workers of each side
+ROOM = round(1.3 * 3 * 2 * PEAK)  # for three workers of each side, and what their allocators hold beside tensors
 
 
 def side(step_s: float) -> Plan:
@@ -38,7 +38,7 @@ def test_long_steps_take_six_pairs_within_half_an_hour() -> None:
 
 
 def test_where_the_workers_do_not_fit_together_every_turn_warms_up() -> None:
-    assert seconds_of(20.0, 30.0, memory_bytes=ROOM - 1) == pytest.approx(6 * (42 + 62 + 50))
+    assert seconds_of(20.0, 30.0, memory_bytes=ROOM - 1) == pytest.approx((42 + 62) + 6 * (42 + 62 + 50))
 
 
 def test_models_that_cannot_be_counted_take_at_least_the_fixed_part() -> None:

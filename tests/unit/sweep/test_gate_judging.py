@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,12 +8,11 @@ from typing import Any
 import pytest
 from hand_made import make_workload
 
-from atlasbench.core.errors import InstallationError, NothingMeasuredError, UnsupportedError
+from atlasbench.core.errors import InstallationError, NothingMeasuredError, RevisionError, UnsupportedError
 from atlasbench.core.protocol import Protocol
 from atlasbench.measure.workers import WorkerDiedError
-from atlasbench.measure.worktree import RevisionError
 from atlasbench.sweep.gate import judge_all
-from atlasbench.sweep.gate_dealers import Terms
+from atlasbench.sweep.gate_dealers import PairDealer, Terms
 from atlasbench.sweep.gate_judging import Bench, Match, judge_match
 from atlasbench.sweep.gate_settings import GateSettings
 from atlasbench.sweep.gate_sides import Contender, SideError, count_side
@@ -36,6 +34,8 @@ class FakeSource:
     most_alive: int = 0
     launches: int = 0
     threads: set[int] = field(default_factory=set)
+    turns: list[Mapping[str, int]] = field(default_factory=list)
+    allocated_bytes: int | None = None
     files: list[str] = field(default_factory=list)
 
     def start_worker(self) -> Any:
@@ -61,10 +61,16 @@ class FakeWorker:
             raise self.source.fails.pop(name) if self.source.fails_once else self.source.fails[name]
         if name == "prepare_turns":
             self.source.threads.add(keywords["threads"])
+        if name == "take_turn":
+            self.source.turns.append(keywords)
         answers = {
             "count_workload": {"options": {"resolved": True}, "counts": self.source.counts, "files": self.source.files},
             "free_memory": self.source.free_bytes,
-            "prepare_turns": {"iteration_s": self.source.iteration_s, "calls": 1, "allocated_bytes": None},
+            "prepare_turns": {
+                "iteration_s": self.source.iteration_s,
+                "calls": 1,
+                "allocated_bytes": self.source.allocated_bytes,
+            },
             "take_turn": self.source.iteration_s,
         }
         return answers[name]
@@ -80,7 +86,7 @@ def make_match(base: FakeSource, current: FakeSource, *, device: str = "cpu", **
 
 
 def make_bench(**fields: Any) -> Bench:
-    return Bench(terms=Terms(protocol=Protocol(), threads=3), settings=GateSettings(), rng=random.Random(1), **fields)
+    return Bench(terms=Terms(protocol=Protocol(), threads=3), settings=GateSettings(), seed=1, **fields)
 
 
 def judge(base: FakeSource, current: FakeSource, *, bench: Bench | None = None, **fields: Any) -> Any:
@@ -119,6 +125,75 @@ def test_counts_are_compared_exactly_with_those_of_the_base_or_with_stored_ones(
     assert not judge(FakeSource(), more, counts_before=more.counts).is_worse
 
 
+def test_sides_of_a_like_pace_take_equal_turns_and_others_their_own() -> None:
+    base, like, other = FakeSource(0.004), FakeSource(0.006), FakeSource(0.012)
+
+    judge(base, like)
+    assert {tuple(turn.items()) for turn in (*base.turns, *like.turns)} == {
+        (("calls", 1), ("discarded", 2), ("counted", 3))
+    }
+    base.turns.clear()
+
+    judge(base, other)
+    assert base.turns[0] == {"calls": 1, "discarded": 2, "counted": 3}
+    assert other.turns[0] == {"calls": 1, "discarded": 1, "counted": 1}
+
+
+def test_turns_of_workers_that_do_not_fit_together_are_equal_too() -> None:
+    base, current = FakeSource(0.249), FakeSource(0.251, free_bytes=2 * COUNTS["predicted_peak_bytes"])
+
+    judge(base, current)
+
+    assert {tuple(turn.items()) for turn in (*base.turns, *current.turns)} == {
+        (("calls", 1), ("discarded", 1), ("counted", 1))
+    }
+
+
+@pytest.mark.parametrize("base_first", [True, False])
+def test_a_pair_is_launched_in_the_order_that_it_is_told(base_first: bool) -> None:
+    launched: list[str] = []
+
+    class Watched(FakeSource):
+        def start_worker(self) -> Any:
+            launched.append("base" if self is base else "current")
+            return super().start_worker()
+
+    base, current = Watched(0.010), Watched(0.012)
+    match = make_match(base, current)
+
+    with PairDealer(match.base, match.current, Terms(protocol=Protocol(), threads=1)).launch_pair(
+        base_first=base_first
+    ) as (first, second):
+        assert (first.take_turn(), second.take_turn()) == (0.010, 0.012)
+
+    assert launched == (["base", "current"] if base_first else ["current", "base"])
+
+
+def test_a_suspicion_says_how_many_workers_confirmed_it() -> None:
+    roomy, tight = FakeSource(0.011), FakeSource(0.011, free_bytes=2 * COUNTS["predicted_peak_bytes"])
+
+    assert judge(FakeSource(), roomy).reason == "confirmed by 3 fresh pairs of workers"
+    assert judge(FakeSource(), tight).reason == "confirmed by 24 fresh pairs of workers"
+
+
+def test_allocated_memory_is_compared_where_the_device_knows_it() -> None:
+    base, more = FakeSource(allocated_bytes=1000), FakeSource(allocated_bytes=1021)
+
+    found = judge(base, more, device="cuda:0")
+
+    (change,) = [item for item in found.counted if item.name == "peak_allocated_bytes"]
+    assert (change.base, change.current, change.is_worse) == (1000, 1021, True)
+    assert not judge(base, FakeSource(allocated_bytes=1020), device="cuda:0").is_worse
+
+
+def test_the_order_of_turns_of_a_workload_follows_from_the_seed_and_not_from_what_came_before() -> None:
+    bench = make_bench()
+    bench.make_rng("another").random()
+
+    assert bench.make_rng("vit_b").random() == make_bench().make_rng("vit_b").random()
+    assert bench.make_rng("vit_b").random() != bench.make_rng("swin_b").random()
+
+
 def test_on_meta_nothing_is_launched_but_what_counts() -> None:
     base, current = FakeSource(), FakeSource(0.020)
 
@@ -129,7 +204,7 @@ def test_on_meta_nothing_is_launched_but_what_counts() -> None:
 
 
 def test_where_the_workers_do_not_fit_in_memory_together_one_is_launched_for_each_turn() -> None:
-    free = 6 * COUNTS["predicted_peak_bytes"]
+    free = round(1.3 * 6 * COUNTS["predicted_peak_bytes"])
     roomy, tight = FakeSource(free_bytes=free), FakeSource(free_bytes=free - 1)
 
     judge(FakeSource(), roomy)
@@ -170,6 +245,7 @@ def test_a_base_that_imports_from_the_working_tree_is_refused() -> None:
         "imported from in PYTHONPATH."
     )
     assert count_side(replace(match.base, foreign=Path("/other"))).counts == COUNTS
+    assert count_side(replace(match.base, foreign=Path("/work"), own=Path("/work/src"))).counts == COUNTS
 
 
 FAILURE = UnsupportedError("not at this size.")
@@ -184,7 +260,9 @@ def test_a_workload_that_only_the_base_can_run_is_broken(where: str) -> None:
     assert found.reason == "it runs no longer: the worker process ended without an answer"
 
 
-@pytest.mark.parametrize(("is_current", "where"), [(True, "take_turn"), (False, "prepare_turns")])
+@pytest.mark.parametrize(
+    ("is_current", "where"), [(True, "take_turn"), (False, "prepare_turns"), (True, "free_memory")]
+)
 def test_a_failure_that_does_not_come_again_is_no_regression(is_current: bool, where: str) -> None:
     flaky, steady = FakeSource(fails={where: DEATH}, fails_once=True), FakeSource()
 

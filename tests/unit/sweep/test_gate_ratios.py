@@ -8,6 +8,7 @@ import pytest
 from hand_made import make_workload
 
 from atlasbench.core.errors import OutputError, RecordsError
+from atlasbench.core.protocol import Protocol
 from atlasbench.sweep.gate_ratios import (
     RatioFile,
     StoredRatio,
@@ -31,7 +32,11 @@ def make_ratios(**fields: Any) -> RatioFile:
         "counts": {"params": 7},
     }
     return RatioFile(
-        baseline="vit_b", ratios=(StoredRatio(**values | fields),), seed=3, environment={"device": "Some GPU"}
+        baseline="vit_b",
+        ratios=(StoredRatio(**values | fields),),
+        seed=3,
+        protocol={"cold": True},
+        environment={"device": "Some GPU"},
     )
 
 
@@ -54,6 +59,17 @@ def test_a_ratio_is_found_for_the_same_workload_on_any_device_of_its_type() -> N
         make_workload("atlas_s", "768x1536", scale_drop="2-10", device="cuda", options={"x": 1}),
     ):
         assert ratios.find(other) is None
+
+
+def test_ratios_that_were_measured_in_another_way_are_refused() -> None:
+    make_ratios().check_protocol(Protocol(cold=True, timeout_s=60))
+    with pytest.raises(RecordsError) as caught:
+        make_ratios().check_protocol(Protocol(warmup_window=3))
+
+    assert str(caught.value) == (
+        "The stored ratios were measured with other constants of the method: cold, warmup_window. Measure with the "
+        "same, or store new ratios."
+    )
 
 
 def test_a_stored_workload_has_a_label() -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from atlasbench.core.errors import InstallationError
+from atlasbench.core.errors import InstallationError, RevisionError
 from atlasbench.measure.messages import Failed
 from atlasbench.measure.workers import INTERFACE_VERSION, WorkerCallError
-from atlasbench.measure.worktree import Revision, RevisionError
+from atlasbench.measure.worktree import Revision
 from atlasbench.sweep.gate_sides import check_serves
 
 PACKAGE = Path("/tmp/source/atlasbench")
@@ -40,7 +40,8 @@ class FakeSource:
 
 
 def describe(version: int = INTERFACE_VERSION, *files: str) -> dict[str, Any]:
-    return {"interface_version": version, "files": list(files) or [str(PACKAGE / "api.py")]}
+    files = files or (str(PACKAGE / "api.py"),)
+    return {"interface_version": version, "files": list(files), "versions": {"torch": "2.13.0"}}
 
 
 def failed(message: str) -> WorkerCallError:
@@ -61,8 +62,22 @@ def failed(message: str) -> WorkerCallError:
             f"Revision v1 (0123456789) cannot take turns with this one (It ended: SyntaxError: invalid syntax). "
             f"{INSTEAD}",
         ),
+        (
+            InstallationError("It ended: AttributeError: module 'torch' has no attribute 'compiler'"),
+            "Revision v1 (0123456789) cannot take turns with this one (It ended: AttributeError: module 'torch' has no "
+            f"attribute 'compiler'). {INSTEAD}",
+        ),
     ],
-    ids=["no turns", "no measure", "other turns", "older", "mixed with another source", "newer", "broken"],
+    ids=[
+        "no turns",
+        "no measure",
+        "other turns",
+        "older",
+        "mixed with another source",
+        "newer",
+        "broken",
+        "other torch",
+    ],
 )
 def test_a_revision_that_cannot_serve_is_refused_with_the_way_out(answer: Any, message: str) -> None:
     with pytest.raises(RevisionError) as caught:
@@ -71,8 +86,8 @@ def test_a_revision_that_cannot_serve_is_refused_with_the_way_out(answer: Any, m
     assert str(caught.value) == message
 
 
-def test_a_revision_that_speaks_the_same_interface_from_its_own_files_serves() -> None:
-    check_serves(FakeSource(describe()), REVISION, PACKAGE)
+def test_a_revision_that_speaks_the_same_interface_from_its_own_files_serves_and_tells_its_libraries() -> None:
+    assert check_serves(FakeSource(describe()), REVISION, PACKAGE) == {"torch": "2.13.0"}
 
 
 def test_where_only_own_models_are_compared_the_package_may_be_anywhere() -> None:

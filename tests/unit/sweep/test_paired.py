@@ -66,6 +66,9 @@ class ScriptedDealer:
         finally:
             self.alive.remove(launch)
 
+    def count_launches(self, pairs: int) -> int:
+        return 3
+
 
 def always(factor: float) -> Script:
     return lambda launch, turn: factor

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -101,7 +100,7 @@ class FakeWorker:
 
 def make_measurer(session: FakeSession, *baselines: Workload, seed: int = 1, **fields: Any) -> TurnsMeasurer:
     chosen = baselines or (make_workload("atlas_b", scale_drop="2-10"),)
-    return TurnsMeasurer(session, chosen, threads=3, rng=random.Random(seed), clock=session.clock, **fields)
+    return TurnsMeasurer(session, chosen, threads=3, seed=str(seed), clock=session.clock, **fields)
 
 
 def measure(
@@ -217,7 +216,8 @@ def test_too_few_pairs_for_an_interval_are_no_ratio() -> None:
 
 
 def test_where_the_workers_do_not_fit_in_memory_together_each_turn_has_a_launch_of_its_own() -> None:
-    roomy, tight = steady(free_bytes=6 * PEAK), steady(free_bytes=6 * PEAK - 1)
+    room = round(1.3 * 6 * PEAK)
+    roomy, tight = steady(free_bytes=room), steady(free_bytes=room - 1)
 
     together, apart = measure(roomy).ratio, measure(tight).ratio
 
@@ -414,10 +414,10 @@ def test_a_baseline_without_scales_leaves_the_drops_of_all_to_the_others() -> No
     [
         (
             request("vit_b", "atlas_b", scale_drops=("2-10", "none")),
-            "baseline: atlas_b runs with several scale drops at 512 px: give one of them an entry and a label of its "
-            "own.",
+            "atlas_b runs with several scale drops at 512 px, and a baseline needs one: give one, or, in a recipe, an "
+            "entry and a label of its own to one of them.",
         ),
-        (request("atlas_b"), "baseline: name a model beside atlas_b: its time relative to itself is 1."),
+        (request("atlas_b"), "Name a model beside atlas_b: its time relative to itself is 1."),
         (request("vit_b"), "baseline: 'atlas_b' is none of the models. There are: vit_b."),
     ],
 )
