@@ -53,7 +53,7 @@ def check_ways(context: Any) -> None:
     if way == _WAYS[0] and not all(sides):
         raise InvalidOptionError("--baseline and --current belong together: give both.")
     for parameter, (option, owners) in _BELONG.items():
-        if given[parameter] not in (None, []) and way not in owners:
+        if _is_given(given[parameter]) and way not in owners:
             raise InvalidOptionError(f"{option} belongs to {' and '.join(owners)}: leave it out.")
     if context.args and way not in _IN_TURNS:
         if context.args[0].startswith("-"):
@@ -66,6 +66,11 @@ def check_ways(context: Any) -> None:
     for parameter, option in {"reports": "--report", "tolerance": "--tolerance", "strict": "--strict"}.items():
         if given["write"] is not None and given[parameter]:
             raise InvalidOptionError(f"{option} belongs to a verdict, and --write gives none: leave it out.")
+
+
+def _is_given(value: object) -> bool:
+    """Whether an option was written: an empty list of values is another type from version to version of Typer."""
+    return value is not None and not (isinstance(value, (list, tuple)) and not value)
 
 
 def read_settings(recipe: Path | None, tolerance: str | None, max_time_s: float | None) -> GateSettings:

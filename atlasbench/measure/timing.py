@@ -24,6 +24,7 @@ from atlasbench.measure.warmup import WarmUp
 
 _CALIBRATIONS = 3  # rounds in which the number of calls per sample may still grow
 _MARGIN = 1.1  # over the least time of a sample, for steps that get faster yet
+_HOST_BOUND = 0.9  # of a step's time: a device that is given a step this slowly waits for the next one
 
 
 class Sampler:
@@ -78,11 +79,17 @@ class Sampler:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the flags leave out: why clocks were held down, and how often."""
-        return tuple(
+        """What flags leave out: why clocks were held down, how often, and whether the device waited for the host."""
+        notes = [
             f"clocks held down ({reason}) in {count} of {self._chunks} chunks of samples"
             for reason, count in sorted(self._throttled.items())
-        )
+        ]
+        is_issued = self._device.is_asynchronous and self._samples_s
+        if is_issued and median(self._host_s) >= _HOST_BOUND * median(self._samples_s):
+            notes.append(
+                "bound by the host, which issues steps no faster than the device runs them: see --batch, --compile"
+            )
+        return tuple(notes)
 
     def first_call(self) -> float:
         """Run the step once and wait for it: compilation, autotuning and lazy initialisation happen here.
@@ -121,7 +128,7 @@ class Sampler:
         self._spent_s += self._device.clock() - started
         new = [seconds / self._calls for seconds in chunk.samples_s]
         self._samples_s += new
-        self._host_s += [seconds / self._calls for seconds in chunk.host_s]
+        self._host_s.append(chunk.host_s[0] / self._calls)  # the others may have waited for room in the device's queue
         self._chunks += 1
         self._throttled.update(chunk.throttle_reasons)
         if chunk.clock_mhz is not None:

@@ -96,16 +96,14 @@ def test_the_host_runs_ahead_within_a_chunk(device: CudaDevice) -> None:
     assert sum(chunk.host_s) < 0.5 * sum(chunk.samples_s)
 
 
-def test_short_kernels_are_batched_to_200_microseconds(device: CudaDevice) -> None:
+def test_short_kernels_are_timed_several_at_once(device: CudaDevice) -> None:
     x = torch.ones(8, device="cuda")
     sampler = Sampler(lambda: x.add_(1), device, BRIEF)
     sampler.first_call()
     sampler.warm_up()
     while not sampler.is_finished:
         sampler.sample()
-    timing = sampler.timing()
-    assert timing.calls_per_sample > 1
-    assert timing.latency_s * timing.calls_per_sample > 150e-6
+    assert sampler.timing().calls_per_sample >= 5
 
 
 def test_the_peak_is_the_largest_sum_of_live_tensors(device: CudaDevice) -> None:

@@ -22,6 +22,7 @@ class FakeDevice(Device):
         self.flush_s = 0.0
         self.clock_mhz: int | None = None
         self.throttle_reasons: tuple[str, ...] = ()
+        self.host_share = 0.5  # of a sample: spent on issuing it, the first of a chunk
 
     description = "a fake"
     default_dtype = Dtype.FLOAT32
@@ -50,7 +51,7 @@ class FakeDevice(Device):
             seconds.append(self.now - started)
         return Chunk(
             samples_s=tuple(seconds),
-            host_s=tuple(value / 2 for value in seconds),
+            host_s=(self.host_share * seconds[0], *seconds[1:]),
             clock_mhz=self.clock_mhz,
             throttle_reasons=self.throttle_reasons,
         )

@@ -287,6 +287,20 @@ def test_throttling_is_flagged_and_explained_and_nothing_is_discarded() -> None:
     assert sampler.notes == (f"clocks held down (power cap) in {chunks} of {chunks} chunks of samples",)
 
 
+@pytest.mark.parametrize(
+    ("is_asynchronous", "host_share", "is_noted"), [(True, 0.95, True), (True, 0.5, False), (False, 0.95, False)]
+)
+def test_a_device_that_waits_for_the_host_is_noted(is_asynchronous: bool, host_share: float, is_noted: bool) -> None:
+    device = FakeDevice(is_asynchronous=is_asynchronous)
+    device.host_share = host_share
+    sampler = Sampler(FakeStep(device, forever(0.01)), device, Protocol())
+    sampler.warm_up()
+    while not sampler.is_finished:
+        sampler.sample()
+    assert any("bound by the host" in note for note in sampler.notes) == is_noted
+    assert sampler.timing().cpu_time_s == pytest.approx(host_share * 0.01)
+
+
 # Taking turns
 
 
