@@ -105,7 +105,8 @@ def make_ratio(**fields: Any) -> PairedRatio:
 
 
 def make_record(model: str = "vit_b", resolution: Any = 1024, *, measurement: Any = None, **fields: Any) -> Record:
-    record_fields = {key: fields.pop(key) for key in ("run_id", "time", "family", "environment") if key in fields}
+    names = ("run_id", "time", "family", "environment", "launch")
+    record_fields = {key: fields.pop(key) for key in names if key in fields}
     values: dict[str, Any] = {
         "environment": ENVIRONMENT,
         "run_id": "20261121T101500Z-3f9a07c4",

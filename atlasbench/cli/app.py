@@ -99,7 +99,11 @@ app.command(cls=ListCommand)(plot)
 app.command(cls=ListCommand)(report)
 app.command()(scaling)
 app.command(cls=ListCommand)(compare)
-app.command(cls=ListCommand, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(gate)
+app.command(
+    cls=ListCommand,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    options_metavar="[OPTIONS] [-- MODELS... [OPTIONS OF PROFILE]]",
+)(gate)
 app.command()(models)
 app.command()(env)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from atlasbench.cli.output import page_width, say
+from atlasbench.cli.output import page_width
 from atlasbench.core.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def compare_files(
     *,
     allow_different: Collection[str],
 ) -> GateResult:
-    """Read two sets of records and compare them; lines that are no records are told on stderr.
+    """Read two sets of records and compare them; lines that are no records are a gap of the result.
 
     Args:
         base: Files of records, or folders of them.
@@ -58,15 +59,16 @@ def compare_files(
     from atlasbench.analysis.gate.files import compare_records
     from atlasbench.store.jsonl import describe_unreadable, load_records
 
-    sides = []
-    for paths in (base, current):
+    sides, gaps = [], []
+    for name, paths in (("base", base), ("current side", current)):
         records, unreadable = load_records(paths)
         if unreadable:
-            say(f"{describe_unreadable(unreadable)}.")
+            gaps.append(f"of the {name}, {describe_unreadable(unreadable)}")
         sides.append(records)
-    return compare_records(
+    result = compare_records(
         *sides,
         allow_different=allow_different,
         tolerance=settings.tolerance or FILE_TOLERANCE,
         counted_tolerances=settings.counted,
     )
+    return replace(result, gaps=(*gaps, *result.gaps))

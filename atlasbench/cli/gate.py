@@ -60,7 +60,7 @@ def gate(
     ] = [],  # noqa: B006
     recipe: Annotated[
         Path | None,
-        typer.Option("--recipe", help="TOML file with a [gate] table; with the workloads, too, if none are named."),
+        typer.Option("--recipe", help="TOML file with a \\[gate] table; with the workloads, too, if none are named."),
     ] = None,
     reports: Annotated[
         list[str],
@@ -72,8 +72,15 @@ def gate(
 ) -> None:
     """Tell whether models got slower or need more, and end with 1 if they do.
 
-    Give two sets of records (--baseline, --current); or --against REVISION or --relative-to MODEL, and after it (best
-    after --) models and options of `atlasbench profile`: atlasbench gate --against main -- atlas_s --res 1024
+    Give two sets of records (--baseline, --current); or --against REVISION or
+    --relative-to MODEL, the options of the gate itself, and after --
+    models and options of `atlasbench profile`:
+
+    atlasbench gate --against main --max-time 60 -- atlas_s --res 1024
+
+    Ends with 0 if nothing got worse, also where it cannot be told
+    (with --strict: 1); with 2 if the input is wrong or the sides cannot be
+    compared; with 3 if nothing could be measured.
     """
     from atlasbench.cli.comparing import check_gate_format, compare_files, show_gate
     from atlasbench.cli.gate_input import check_ways, read_outputs, read_settings, read_work, write_outputs
@@ -109,6 +116,7 @@ def gate(
 
 
 def _store_ratios(model: str, request: SweepRequest, options: GateOptions, path: Path, output_format: str) -> None:
+    from atlasbench.analysis.gate.constants import RATIO_HALF_WIDTH
     from atlasbench.cli.output import check_format, say, show_rows
     from atlasbench.sweep.gate_ratios import check_writable_file, label_stored, write_ratios
     from atlasbench.sweep.gate_relative import measure_ratios
@@ -128,6 +136,12 @@ def _store_ratios(model: str, request: SweepRequest, options: GateOptions, path:
         for item in found.file.ratios
     ]
     show_rows(rows, output_format, title=f"Throughput relative to {model}: measured in turns")
+    for item in found.file.ratios:
+        if item.doubt > 1.1 * RATIO_HALF_WIDTH:
+            say(
+                f"warning: {label_stored(item)}: known to {100 * item.doubt:.1f} % and not to 1 %, and a comparison "
+                "allows as much more; give more time (--max-time), or a quieter machine"
+            )
     for line in found.failures:
         say(f"no ratio for {line}")
     say(f"Ratios: {path}")
@@ -136,13 +150,14 @@ def _store_ratios(model: str, request: SweepRequest, options: GateOptions, path:
 @contextmanager
 def _listening() -> Iterator[Listener]:
     """Progress on stderr: a line that changes on a terminal, a line for each new thing elsewhere."""
+    from atlasbench.analysis.gate.matching import label_workload
     from atlasbench.cli.output import is_terminal, page_width, say
 
     last = ""
 
     def listen(progress: Progress) -> None:
         nonlocal last
-        place = f"[{progress.index + 1}/{progress.total}] {progress.workload.label}"
+        place = f"[{progress.index + 1}/{progress.total}] {label_workload(progress.workload)}"
         if is_terminal():
             typer.echo(f"\r\x1b[K{place}: {progress.phase}"[: page_width() + 3], nl=False, err=True)
             return

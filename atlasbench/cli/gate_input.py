@@ -133,6 +133,10 @@ def read_work(
         AtlasBenchError: If a value is wrong.
     """
     seed = secrets.randbelow(2**32) if seed is None else seed
+    if recipe is not None and context.args and context.args[0].startswith("-"):
+        raise InvalidOptionError(
+            f"{context.args[0]} goes with models: name some before it, or leave it out, and the recipe says everything."
+        )
     if recipe is not None and not context.args:
         loaded = load_recipe(recipe)
         protocol = read_protocol([], quick=loaded.quick, timeout_s=None, timing=loaded.timing)
@@ -149,10 +153,19 @@ def read_work(
 
 
 def _read_as_profile(context: Any) -> dict[str, Any]:
-    """Values of the options of `profile`, by name of the parameter."""
+    """Values of the options of `profile`, by name of the parameter.
+
+    Raises:
+        InvalidOptionError: If one of the gate's own options stands among them.
+    """
     group = context.parent
     profile = group.command.get_command(group, "profile")
     params = [item for item in profile.params if item.name not in _ONLY_OF_PROFILE]
+    theirs = {name for item in params for name in item.opts}
+    own = {name for item in context.command.params for name in item.opts} - theirs
+    for word in context.args:
+        if word.partition("=")[0] in own:
+            raise InvalidOptionError(f"{word} is an option of the gate itself: write it before the models and --.")
     command = ListCommand(name="gate", params=params, add_help_option=False)
     values: dict[str, Any] = command.make_context("gate", list(context.args), parent=group).params
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -11,9 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from atlasbench.core.errors import RevisionError
 from atlasbench.measure.signals import FirstSignal
+
+# The temporary folder of a revision, and what stands in it.
+_PREFIX = "atlasbench-"
+_SOURCE = "source"
+_LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +64,8 @@ def check_out(name: str, folder: Path) -> Iterator[Revision]:
     """Put the files of a revision in a temporary folder, and remove it at the end, whatever happens.
 
     What is not committed, the index and the user's branches are not touched; hooks of the repository do not run.
-    Submodules stay empty. SIGTERM and SIGHUP end the program as Ctrl-C does, by an exception.
+    Submodules stay empty. SIGTERM and SIGHUP end the program as Ctrl-C does, by an exception. What a program left that
+    was killed by SIGKILL, the next one removes.
 
     Args:
         name: Branch, tag or commit, as git understands it.
@@ -69,9 +77,11 @@ def check_out(name: str, folder: Path) -> Iterator[Revision]:
     top = top_of_checkout(folder)
     commit = _find_commit(name, top)
     inside = folder.resolve().relative_to(top)
+    _remove_leftovers(top)
     with FirstSignal() as signals:
-        holder = Path(tempfile.mkdtemp(prefix="atlasbench-")).resolve()
-        place = holder / "source"
+        holder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+        place = holder / _SOURCE
+        lock = _take_lock(holder)
         try:
             try:
                 _git(top, "worktree", "add", "--detach", "--quiet", str(place), commit)
@@ -79,7 +89,10 @@ def check_out(name: str, folder: Path) -> Iterator[Revision]:
                 raise RevisionError(f"git cannot check out {name}: {error}") from None
             signals.release()  # not before: git would leave half a worktree behind
             there = place / inside
-            there.mkdir(parents=True, exist_ok=True)  # a folder that the revision lacks has none of its files
+            try:
+                there.mkdir(parents=True, exist_ok=True)  # a folder that the revision lacks has none of its files
+            except OSError:  # a file stands there, or on the way
+                raise RevisionError(f"{str(inside)!r} is no folder in {name}: start from another one.") from None
             yield Revision(name=name, commit=commit, top=place, folder=there)
         finally:
             try:
@@ -89,6 +102,34 @@ def check_out(name: str, folder: Path) -> Iterator[Revision]:
                 shutil.rmtree(holder, ignore_errors=True)
                 with contextlib.suppress(_GitError):  # there is no entry if it could not be added
                     _git(top, "worktree", "remove", "--force", "--force", str(place))
+                lock.close()
+
+
+def _remove_leftovers(top: Path) -> None:
+    """Remove what a program left that could not: nobody holds its lock any more."""
+    for line in _git(top, "worktree", "list", "--porcelain").splitlines():
+        place = Path(line.removeprefix("worktree "))
+        holder = place.parent
+        if place.name == _SOURCE and holder.name.startswith(_PREFIX) and (holder / _LOCK).is_file():
+            with contextlib.suppress(OSError), _take_lock(holder):
+                shutil.rmtree(holder, ignore_errors=True)
+                with contextlib.suppress(_GitError):
+                    _git(top, "worktree", "remove", "--force", "--force", str(place))
+
+
+def _take_lock(holder: Path) -> TextIO:
+    """Mark a folder as one that a living program uses: the system lets go of the lock when that ends, however it does.
+
+    Raises:
+        BlockingIOError: If another one holds it.
+    """
+    lock = (holder / _LOCK).open("w", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise
+    return lock
 
 
 class _GitError(Exception):

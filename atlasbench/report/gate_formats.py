@@ -13,6 +13,7 @@ from atlasbench.analysis.gate.verdicts import GateResult, GateVerdict
 from atlasbench.report.gate_ci import render_github, render_junit
 from atlasbench.report.gate_table import build_gate_table, gate_columns
 from atlasbench.report.gate_words import (
+    NOT_COMPARED,
     ONLY_IN_BASE,
     explain_verdicts,
     write_details,
@@ -65,6 +66,9 @@ def _render_csv(result: GateResult, strict: bool) -> str:
     )
     writer.writerows(
         {"label": label, "verdict": GateVerdict.CANNOT_TELL, "reason": ONLY_IN_BASE} for label in result.only_base
+    )
+    writer.writerows(
+        {"label": NOT_COMPARED, "verdict": GateVerdict.CANNOT_TELL, "reason": line} for line in result.gaps
     )
     return text.getvalue().rstrip("\n")
 

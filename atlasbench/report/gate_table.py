@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from atlasbench.analysis.gate.verdicts import GateResult
+from atlasbench.analysis.gate.verdicts import CountedChange, GateResult
 from atlasbench.report.gate_words import (
     explain_verdicts,
     shorten_labels,
@@ -48,12 +48,15 @@ def gate_columns(result: GateResult, names: list[str]) -> list[Column]:
             Column(title=unit, cells=[str(item.pairs) if item.pairs else "-" for item in items]),
         ]
     if any(item.counted for item in items):
-        counted = [
-            ("changed" if any(change.is_news for change in item.counted) else "same") if item.counted else "-"
-            for item in items
-        ]
-        columns.append(Column(title="Counted", cells=counted))
+        columns.append(Column(title="Counted", cells=[_write_counted(item.counted) for item in items]))
     return columns
+
+
+def _write_counted(counted: Sequence[CountedChange]) -> str:
+    news = [change for change in counted if change.is_news]
+    if not news:
+        return "same" if counted else "-"
+    return "over budget" if all(change.is_budget for change in news) else "changed"
 
 
 def _explain_rows(result: GateResult, names: list[str]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from atlasbench.analysis.gate.constants import LOOKS
 from atlasbench.analysis.gate.verdicts import CountedChange, GateResult, GateVerdict, WorkloadVerdict
 from atlasbench.core.units import format_bytes, format_quantity
 
@@ -29,6 +30,7 @@ _METHODS = {
 }
 
 ONLY_IN_BASE = "only in the base: it is not compared"
+NOT_COMPARED = "Not compared"
 
 
 def write_headline(result: GateResult) -> str:
@@ -82,13 +84,15 @@ def write_counted(change: CountedChange) -> str:
     name = change.name.removesuffix(" (budget)")
     write = format_bytes if name.endswith("_bytes") else format_quantity
     before, after = write(change.base), write(change.current)
+    growth = write_change(change.change)
     if before == after:
         before, after = f"{change.base:.0f}", f"{change.current:.0f}"
+        growth = f"{change.current - change.base:+.0f}"
     words = _QUANTITIES.get(name, name)
     if change.is_budget:
         return f"{words} {after}, over the budget of {before}"
     allowed = f", {100 * change.tolerance:g} % is allowed" if change.is_worse and change.tolerance else ""
-    return f"{words} from {before} to {after} ({write_change(change.change)}{allowed})"
+    return f"{words} from {before} to {after} ({growth}{allowed})"
 
 
 def write_details(item: WorkloadVerdict) -> str:
@@ -99,6 +103,8 @@ def write_details(item: WorkloadVerdict) -> str:
         plural = "" if item.more_samples == 1 else "es" if unit == "launch" else "s"
         where = " a side" if unit == "launch" else ""
         parts.append(f"about {item.more_samples} more {unit}{plural}{where} would decide")
+        if unit == "pair" and item.pairs >= LOOKS[-1]:
+            parts.append(f"a pass takes {LOOKS[-1]} at most: a quieter machine or a wider tolerance would, too")
     parts += [write_counted(change) for change in item.counted if change.is_news]
     return "; ".join(parts)
 
@@ -116,7 +122,8 @@ def write_surroundings(result: GateResult) -> Iterator[str]:
     if result.only_base:
         yield f"Only in the base: {'; '.join(result.only_base)}."
     if result.only_current:
-        yield f"New: {'; '.join(result.only_current)}."
+        yield f"New: {'; '.join(item.label for item in result.only_current)}."
+    yield from (f"{NOT_COMPARED}: {line}." for line in result.gaps)
     yield from (f"Differs: {line}." for line in result.differences)
     yield from result.notes
 

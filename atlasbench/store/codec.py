@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from statistics import median
+from textwrap import shorten
 from typing import Any
 
 from atlasbench.core.errors import AtlasBenchError, RecordsError
@@ -104,7 +105,7 @@ def decode_record(line: str | bytes) -> Record:
                 "of atlasbench reads: update it"
             )
         record = Record(
-            workload=_decode_workload(data["workload"]),
+            workload=decode_workload(data["workload"]),
             measurement=_decode_measurement(data["measurement"]),
             environment=_make(Environment, data["environment"]),
             run_id=data["run_id"],
@@ -117,16 +118,12 @@ def decode_record(line: str | bytes) -> Record:
         raise
     except json.JSONDecodeError as error:
         raise RecordsError(f"not JSON ({error.msg} at column {error.colno})") from error
-    except (
-        ArithmeticError,
-        AtlasBenchError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise RecordsError(f"not a record ({type(error).__name__}: {error})") from error
+    except KeyError as error:
+        raise RecordsError(f"not a record (it has no {error})") from error
+    except (AtlasBenchError, ValueError) as error:
+        raise RecordsError(f"not a record ({shorten(str(error), 100, placeholder=' ...')})") from error
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        raise RecordsError("not a record (a field is of another kind)") from error
     return record
 
 
@@ -138,7 +135,8 @@ def _make(kind: type[Any], data: Mapping[str, Any]) -> Any:
     )
 
 
-def _decode_workload(data: Mapping[str, Any]) -> Workload:
+def decode_workload(data: Mapping[str, Any]) -> Workload:
+    """A workload from its fields by name; a resolution may be text."""
     return Workload(
         model=data["model"],
         resolution=parse_resolution(data["resolution"]),
@@ -159,6 +157,6 @@ def _decode_measurement(data: Mapping[str, Any]) -> Measurement:
     if (counts := data.get("counts")) and counts.get("layers"):
         data = {**data, "counts": {**counts, "layers": [_make(LayerGroup, layer) for layer in counts["layers"]]}}
     if ratio := data.get("ratio"):
-        data = {**data, "ratio": _make(PairedRatio, {**ratio, "baseline": _decode_workload(ratio["baseline"])})}
+        data = {**data, "ratio": _make(PairedRatio, {**ratio, "baseline": decode_workload(ratio["baseline"])})}
     decoded = {name: _make(kind, data[name]) if data.get(name) else None for name, kind in parts.items()}
     return _make(Measurement, {**data, **decoded, "status": Status(data["status"])})  # type: ignore[no-any-return]

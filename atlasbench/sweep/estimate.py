@@ -13,10 +13,10 @@ from atlasbench.analysis.gate.constants import (
     RATIO_PAIRS,
     TURN_S,
 )
+from atlasbench.analysis.gate.room import fit_together
 from atlasbench.core.plan import Plan
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.record import Measurement
-from atlasbench.sweep.gate_dealers import fit_together
 
 # Share of a large matrix product's speed that whole backbones reach; from trials with Atlas, ViT and ConvNeXt.
 _TYPICAL_EFFICIENCY = 0.5

@@ -10,7 +10,7 @@ from pathlib import Path
 import atlasbench
 from atlasbench.analysis.gate.constants import TOLERANCE
 from atlasbench.analysis.gate.matching import label_workload
-from atlasbench.analysis.gate.verdicts import GateResult, WorkloadVerdict
+from atlasbench.analysis.gate.verdicts import GateResult, NewWorkload, WorkloadVerdict
 from atlasbench.core.errors import InvalidWorkloadError, NothingMeasuredError, RevisionError
 from atlasbench.core.protocol import Protocol
 from atlasbench.core.recipe import SweepRequest
@@ -20,7 +20,7 @@ from atlasbench.measure.worktree import check_out, top_of_checkout
 from atlasbench.sweep.gate_dealers import Terms
 from atlasbench.sweep.gate_judging import Bench, Match, judge_match
 from atlasbench.sweep.gate_settings import GateSettings
-from atlasbench.sweep.gate_sides import Contender, SideError, check_serves
+from atlasbench.sweep.gate_sides import Contender, SideError, check_serves, count_side
 from atlasbench.sweep.opening import Sweep, open_sweep
 from atlasbench.sweep.run import Progress
 
@@ -96,14 +96,20 @@ def gate_against(
         notes = (
             f"Base: {revision}. Current: the working tree{_describe_source(sweep) if package else ''}.",
             describe_place(sweep, options),
-            *(f"Not in the base: {label}: {reason}" for label, reason in missing.items()),
+            *(f"Not in the base: {label_workload(match.current.workload)}: {reason}" for match, reason in missing),
         )
         return GateResult(
             workloads=tuple(verdicts),
-            only_current=tuple(missing),
+            only_current=tuple(_describe_new(match.current) for match, _ in missing),
             differences=tuple(_compare_versions(versions, sweep.environment.versions)),
             notes=notes,
         )
+
+
+def _describe_new(side: Contender) -> NewWorkload:
+    """A workload that the base cannot run, counted for its budgets."""
+    workload = side.workload
+    return NewWorkload(label=label_workload(workload), model=workload.model, counts=count_side(side).counts)
 
 
 def _compare_versions(base: Mapping[str, str], current: Mapping[str, str]) -> Iterator[str]:
@@ -115,17 +121,17 @@ def _compare_versions(base: Mapping[str, str], current: Mapping[str, str]) -> It
 
 def judge_all(
     matches: Sequence[Match], bench: Bench, on_progress: Listener
-) -> tuple[list[WorkloadVerdict], dict[str, str]]:
+) -> tuple[list[WorkloadVerdict], list[tuple[Match, str]]]:
     """Judge one match after the other.
 
     Returns:
-        The verdicts; and by label why the base cannot run what the current side can.
+        The verdicts; and those whose base cannot run what the current side can, with the reason.
 
     Raises:
         NothingMeasuredError: If there is nothing that both sides could run.
     """
     verdicts: list[WorkloadVerdict] = []
-    missing: dict[str, str] = {}
+    missing: list[tuple[Match, str]] = []
     for index, match in enumerate(matches):
 
         def tell(phase: str, index: int = index, match: Match = match) -> None:
@@ -134,9 +140,9 @@ def judge_all(
         try:
             verdicts.append(judge_match(match, bench, tell))
         except SideError as error:
-            missing[label_workload(match.current.workload)] = str(error)
+            missing.append((match, str(error)))
     if not any(item.pairs or item.counted or item.is_broken for item in verdicts):
-        reasons = [*(item.reason for item in verdicts), *(f"the base cannot run it: {why}" for why in missing.values())]
+        reasons = [*(item.reason for item in verdicts), *(f"the base cannot run it: {why}" for _, why in missing)]
         raise NothingMeasuredError(f"Nothing could be compared: {reasons[0].rstrip('.')}.")
     return verdicts, missing
 

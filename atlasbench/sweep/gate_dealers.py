@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from atlasbench.analysis.gate.constants import HEADROOM, LAUNCHES, TURN_S
+from atlasbench.analysis.gate.constants import LAUNCHES, TURN_S
 from atlasbench.analysis.gate.turn import Pace, Turn, plan_turns
 from atlasbench.core.protocol import Protocol
 from atlasbench.measure.workers import Worker
 from atlasbench.sweep.gate_sides import TURNS, Contender, SideError, blaming, count_side, plain_fields
 from atlasbench.sweep.paired import Dealer, Side
-
-_CONTEXT_BYTES = 600_000_000  # that CUDA and its libraries hold for each process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,18 +142,6 @@ def launch(side: Contender, terms: Terms) -> Iterator[WarmWorker]:
             answer = _prepare(worker, side, terms)
             pace = Pace(iteration_s=answer["iteration_s"], calls=answer["calls"])
         yield WarmWorker(worker, side, terms, pace)
-
-
-def fit_together(peaks_bytes: Iterable[int], device_type: str, free_bytes: int) -> bool:
-    """Whether the workers of a pass have room side by side.
-
-    Args:
-        peaks_bytes: Predicted peak memory of a worker, for each side.
-        device_type: Of the device that they are to share.
-        free_bytes: Of its memory.
-    """
-    own_bytes = _CONTEXT_BYTES if device_type == "cuda" else 0
-    return sum(LAUNCHES * (HEADROOM * peak + own_bytes) for peak in peaks_bytes) <= free_bytes
 
 
 class ScaledDealer:

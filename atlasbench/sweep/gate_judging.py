@@ -5,24 +5,27 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from atlasbench.analysis.gate.constants import LOOKS, PASS_PAIRS
 from atlasbench.analysis.gate.counted import compare_counted
 from atlasbench.analysis.gate.matching import label_workload
+from atlasbench.analysis.gate.pairs import PairedPass
+from atlasbench.analysis.gate.room import fit_together
 from atlasbench.analysis.gate.verdicts import CountedChange, GateVerdict, WorkloadVerdict
 from atlasbench.core.units import format_bytes
+from atlasbench.core.workload import Workload
 from atlasbench.sweep.gate_dealers import (
     LaunchDealer,
     PairDealer,
     ScaledDealer,
     Terms,
     find_peak_memory,
-    fit_together,
     why_not,
 )
 from atlasbench.sweep.gate_settings import GateSettings
 from atlasbench.sweep.gate_sides import Contender, SideError, ask, blaming, count_side
-from atlasbench.sweep.paired import Dealer, judge_paired
+from atlasbench.sweep.paired import Dealer, judge_paired, measure_ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,8 @@ def judge_match(match: Match, bench: Bench, on_phase: Callable[[str], None]) -> 
     Raises:
         SideError: If the current side can run it and the base cannot.
     """
-    label, counted = label_workload(match.current.workload), tuple[CountedChange, ...]()
+    label, model = label_workload(match.current.workload), match.current.workload.model
+    counted: tuple[CountedChange, ...] = ()
     try:
         on_phase("counting")
         match = count_match(match)
@@ -82,10 +86,12 @@ def judge_match(match: Match, bench: Bench, on_phase: Callable[[str], None]) -> 
         uncounted = "" if counted else "parameters and FLOPs are not compared: they cannot be counted"
         if match.current.workload.device_type == "meta":
             if uncounted:
-                return undecided_workload(label, (), uncounted)
-            return WorkloadVerdict(label=label, verdict=GateVerdict.SAME, method="counted", counted=counted)
+                return undecided_workload(match.current.workload, (), uncounted)
+            return WorkloadVerdict(
+                label=label, model=model, verdict=GateVerdict.SAME, method="counted", counted=counted
+            )
         if not bench.force and (reason := why_too_large(match)):
-            return undecided_workload(label, counted, reason)
+            return undecided_workload(match.current.workload, counted, reason)
         counted += _compare_allocated(match, bench)
         dealer, min_pairs = choose_dealer(match, bench.terms)
         result = judge_paired(
@@ -100,6 +106,7 @@ def judge_match(match: Match, bench: Bench, on_phase: Callable[[str], None]) -> 
         return _explain_failure(error, match, bench, counted)
     return WorkloadVerdict(
         label=label,
+        model=model,
         verdict=result.verdict,
         method=match.method,
         change=result.change,
@@ -130,22 +137,52 @@ def _explain_failure(
     Raises:
         SideError: The same, if the current side can run it and the base cannot.
     """
-    label = label_workload(match.current.workload)
+    workload = match.current.workload
     failed, other = (match.current, match.base) if error.is_current else (match.base, match.current)
     if not why_not(failed, bench.terms):
-        return undecided_workload(label, counted, f"it failed once, and ran when it was tried again: {error}")
+        return undecided_workload(workload, counted, f"it failed once, and ran when it was tried again: {error}")
     if why_not(other, bench.terms):
-        return undecided_workload(label, counted, f"neither side can run it: {error}")
+        return undecided_workload(workload, counted, f"neither side can run it: {error}")
     if not error.is_current:
         raise error
-    return replace(undecided_workload(label, counted, f"it runs no longer: {error}"), is_broken=True)
+    return replace(undecided_workload(workload, counted, f"it runs no longer: {error}"), is_broken=True)
 
 
-def undecided_workload(label: str, counted: tuple[CountedChange, ...], reason: str) -> WorkloadVerdict:
+def undecided_workload(workload: Workload, counted: tuple[CountedChange, ...], reason: str) -> WorkloadVerdict:
     """A workload whose time cannot be told for a reason other than noise."""
     return WorkloadVerdict(
-        label=label, verdict=GateVerdict.CANNOT_TELL, method="counted", reason=reason, counted=counted
+        label=label_workload(workload),
+        model=workload.model,
+        verdict=GateVerdict.CANNOT_TELL,
+        method="counted",
+        reason=reason,
+        counted=counted,
     )
+
+
+def take_ratio(match: Match, terms: Terms, *, force: bool, **limits: Any) -> tuple[PairedPass, tuple[float, float]]:
+    """Find how long the current side takes beside the base; judges nothing.
+
+    Args:
+        match: Both sides, counted.
+        terms: What both sides share.
+        force: Whether to try what is predicted not to fit in memory.
+        limits: Of `measure_ratio`.
+
+    Returns:
+        The pairs, and the interval of the change.
+
+    Raises:
+        SideError: If one of both cannot be run, or there was too little time.
+    """
+    if not force and (reason := why_too_large(match)):
+        raise SideError(reason, is_current=match.current.peak_bytes >= match.base.peak_bytes)
+    dealer, _ = choose_dealer(match, terms)
+    taken = measure_ratio(dealer, **limits)
+    if taken.interval is None:
+        few = f"{len(taken.differences)} pairs in {taken.seconds:.0f} s are too few for an interval"
+        raise SideError(few, is_current=True)
+    return taken, taken.interval
 
 
 def choose_dealer(match: Match, terms: Terms) -> tuple[Dealer, int]:
@@ -158,7 +195,8 @@ def choose_dealer(match: Match, terms: Terms) -> tuple[Dealer, int]:
 
 def _compare_allocated(match: Match, bench: Bench) -> tuple[CountedChange, ...]:
     """Peak memory of two revisions, where the device's allocator knows it exactly."""
-    if match.current.workload.device_type != "cuda" or match.current.workload.model != match.base.workload.model:
+    is_other_model = match.counts_before is not None
+    if match.current.workload.device_type != "cuda" or is_other_model:
         return ()
     before, now = (find_peak_memory(side, bench.terms) for side in (match.base, match.current))
     if before is None or now is None:

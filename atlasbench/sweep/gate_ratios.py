@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from atlasbench.core.errors import OutputError, RecordsError
+from atlasbench.analysis.gate.matching import label_workload
+from atlasbench.core.errors import InvalidWorkloadError, OutputError, RecordsError
 from atlasbench.core.protocol import Protocol, differing_constants
 from atlasbench.core.workload import Workload, canonical_json
+from atlasbench.store.codec import decode_workload
 
 _KIND = "atlasbench ratios"
 _SCHEMA_VERSION = 1
@@ -38,6 +41,11 @@ class StoredRatio:
     high: float
     pairs: int
     counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def doubt(self) -> float:
+        """How far its interval reaches to either side, relative."""
+        return max(self.ratio / self.low, self.high / self.ratio) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +91,7 @@ def describe_workload(workload: Workload) -> dict[str, Any]:
 
 def label_stored(stored: StoredRatio) -> str:
     """What tells a stored workload from the others, in words."""
-    fields = stored.workload
-    drop = f"D {fields['scale_drop']}" if fields.get("scale_drop") else ""
-    words = (fields["model"], drop, f"{fields['resolution']} px", f"batch {fields['batch_size']}")
-    device = fields["device"] if fields["device"] != "cpu" else ""
-    return ", ".join(filter(None, (*words, fields["mode"], fields["dtype"], device)))
+    return label_workload(decode_workload(stored.workload))
 
 
 def write_ratios(path: Path, ratios: RatioFile) -> None:
@@ -134,13 +138,13 @@ def load_ratios(path: Path) -> RatioFile:
         data = json.loads(path.read_text(encoding="utf-8"))
         kind, version = data["kind"], data["schema_version"]
         if kind != _KIND:
-            raise ValueError(f"its kind is {kind!r}")
+            raise ValueError("another kind")
         if version > _SCHEMA_VERSION:
             raise RecordsError(f"{path} was written by a newer version of atlasbench: update it.")
         names = StoredRatio.__dataclass_fields__
         ratios = tuple(StoredRatio(**{name: item[name] for name in names}) for item in data["ratios"])
-        if not ratios or not all(0 < item.low <= item.ratio <= item.high for item in ratios):
-            raise ValueError("it has no ratios, or they are not numbers over 0")
+        if not ratios or not all(0 < item.low <= item.ratio <= item.high < math.inf for item in ratios):
+            raise ValueError("no ratios, or not numbers over 0")
         list(map(label_stored, ratios))  # a workload that cannot be named is none
         return RatioFile(
             baseline=data["baseline"],
@@ -151,8 +155,8 @@ def load_ratios(path: Path) -> RatioFile:
         )
     except OSError as error:
         raise RecordsError(f"Cannot read {str(path)!r}: {error.strerror or error}.") from None
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (AttributeError, InvalidWorkloadError, LookupError, RecursionError, TypeError, ValueError):
         raise RecordsError(
-            f"{str(path)!r} is no file of ratios ({error}): make one with `atlasbench gate --relative-to MODEL "
-            "... --write FILE`."
+            f"{str(path)!r} is no file of ratios, or damaged: make one with `atlasbench gate --relative-to MODEL ... "
+            "--write FILE`."
         ) from None

@@ -10,24 +10,16 @@ from typing import Any
 
 from atlasbench.analysis.gate.constants import FILE_TOLERANCE
 from atlasbench.analysis.gate.matching import label_workload
-from atlasbench.analysis.gate.verdicts import GateResult
+from atlasbench.analysis.gate.verdicts import GateResult, NewWorkload
 from atlasbench.core.errors import InvalidWorkloadError, NothingMeasuredError, RecordsError
 from atlasbench.core.recipe import ModelChoice, SweepRequest
 from atlasbench.core.record import VERSION_IDENTITY, cell_key
 from atlasbench.core.workload import Workload
 from atlasbench.sweep.gate import GateOptions, Listener, describe_place, judge_all
-from atlasbench.sweep.gate_judging import (
-    Bench,
-    Match,
-    choose_dealer,
-    count_match,
-    undecided_workload,
-    why_too_large,
-)
+from atlasbench.sweep.gate_judging import Bench, Match, count_match, take_ratio, undecided_workload
 from atlasbench.sweep.gate_ratios import RatioFile, StoredRatio, describe_workload, label_stored
 from atlasbench.sweep.gate_sides import Contender, SideError
 from atlasbench.sweep.opening import Sweep, open_sweep
-from atlasbench.sweep.paired import measure_ratio
 from atlasbench.sweep.run import Progress
 from atlasbench.sweep.turns import find_baselines
 
@@ -93,25 +85,30 @@ def _measure(asked: Workload, match: Match, bench: Bench, tell: Callable[[str], 
     """
     tell("counting")
     match = count_match(match)
-    if not bench.force and (reason := why_too_large(match)):
-        raise SideError(reason, is_current=True)
-    dealer, _ = choose_dealer(match, bench.terms)
-    taken = measure_ratio(
-        dealer, rng=bench.make_rng(label_workload(asked)), max_time_s=bench.settings.max_time_s, on_progress=tell
+    taken, (low, high) = take_ratio(
+        match,
+        bench.terms,
+        force=bench.force,
+        rng=bench.make_rng(label_workload(asked)),
+        max_time_s=bench.settings.max_time_s,
+        on_progress=tell,
     )
-    pairs = len(taken.differences)
-    if taken.interval is None:
-        raise SideError(f"{pairs} pairs are too few for an interval: give more time (--max-time)", is_current=True)
-    low, high = taken.interval
-    return StoredRatio(
+    found = StoredRatio(
         workload=describe_workload(asked),
         # Twice the time is half the throughput.
         ratio=1 / (1 + taken.change),
         low=1 / (1 + high),
         high=1 / (1 + low),
-        pairs=pairs,
+        pairs=len(taken.differences),
         counts=match.current.counts,
     )
+    if found.doubt > FILE_TOLERANCE:
+        raise SideError(
+            f"after {found.pairs} pairs it is known to {100 * found.doubt:.0f} % only: give more time (--max-time), or "
+            "a quieter machine",
+            is_current=True,
+        )
+    return found
 
 
 def gate_ratios(
@@ -141,20 +138,29 @@ def gate_ratios(
     with _open_pairs(baseline, request, options) as (sweep, matches):
         stored.check_protocol(options.protocol)
         found = [(asked, match, stored.find(asked)) for asked, match in matches]
-        expected = [_expect(match, ratio, options) for _, match, ratio in found if ratio is not None]
-        if not expected:
+        asked_for = [ratio for *_, ratio in found if ratio is not None]
+        if not asked_for:
             there = "; ".join(map(label_stored, stored.ratios))
             raise RecordsError(f"None of these workloads has a stored ratio. There are: {there}.")
-        asked_for = [ratio for *_, ratio in found if ratio is not None]
+        if vague := [label_stored(ratio) for ratio in asked_for if ratio.doubt > FILE_TOLERANCE]:
+            raise RecordsError(
+                f"The stored ratio of {'; '.join(vague)} is not even known to {100 * FILE_TOLERANCE:.0f} %: store "
+                "it again."
+            )
+        expected = [_expect(match, ratio, options) for _, match, ratio in found if ratio is not None]
         verdicts, missing = judge_all(expected, options.bench(sweep), on_progress)
         undecided = (
-            undecided_workload(label, (), f"{baseline} cannot run beside it: {reason}")
-            for label, reason in missing.items()
+            undecided_workload(match.current.workload, (), f"{baseline} cannot run beside it: {reason}")
+            for match, reason in missing
         )
         return GateResult(
             workloads=(*verdicts, *undecided),
             only_base=tuple(label_stored(ratio) for ratio in stored.ratios if ratio not in asked_for),
-            only_current=tuple(label_workload(asked) for asked, _, ratio in found if ratio is None),
+            only_current=tuple(
+                NewWorkload(label=label_workload(asked), model=asked.model)
+                for asked, _, ratio in found
+                if ratio is None
+            ),
             differences=tuple(_compare_environments(stored.environment, asdict(sweep.environment))),
             notes=(
                 f"Throughput relative to {baseline}, here and as it was stored.",
@@ -175,8 +181,7 @@ def _expect(match: Match, stored: StoredRatio, options: GateOptions) -> Match:
     """The match with what was stored as its base."""
     tolerance = options.settings.tolerance or FILE_TOLERANCE
     # The stored ratio is itself known only within its interval: that is nobody's regression.
-    doubt = max(stored.ratio / stored.low, stored.high / stored.ratio)
-    per_mille = math.ceil(1000 * ((1 + tolerance) * doubt - 1))
+    per_mille = math.ceil(round(1000 * ((1 + tolerance) * (1 + stored.doubt) - 1), 6))
     return replace(
         match,
         counts_before=stored.counts,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from atlasbench.analysis.gate.constants import COUNTED_TOLERANCES
-from atlasbench.analysis.gate.verdicts import CountedChange, GateResult, WorkloadVerdict
+from atlasbench.analysis.gate.verdicts import BUDGET, CountedChange, GateResult, GateVerdict, WorkloadVerdict
 from atlasbench.core.errors import InvalidOptionError, InvalidWorkloadError
 from atlasbench.recipes import load_toml
 
@@ -46,9 +46,10 @@ def load_gate_settings(recipe: Path | None) -> GateSettings:
         path = folder / "pyproject.toml"
         if path.is_file():
             table: Any = _load(path)
-            for key in ("tool", "atlasbench", "gate"):
+            for key in ("tool", "atlasbench"):
                 table = table.get(key, {}) if isinstance(table, dict) else {}
-            return _read_settings(path, table, "tool.atlasbench.gate")
+            _check_keys(table, ("gate",), f"{path}: [tool.atlasbench]")
+            return _read_settings(path, table.get("gate", {}), "tool.atlasbench.gate")
     return GateSettings()
 
 
@@ -68,7 +69,7 @@ def read_tolerance(text: str | float, where: str) -> float:
     except ValueError:
         value = math.nan
     if isinstance(text, bool) or not 0 < value < 1:
-        raise InvalidOptionError(f"{where}: a tolerance is written 3% or 0.03, got {text!r}.")
+        raise InvalidOptionError(f"{where}: a tolerance is written 3% or 0.03, over 0 and below 100 %, got {text!r}.")
     return value
 
 
@@ -82,37 +83,56 @@ def read_max_time(seconds: float, where: str) -> float:
     Raises:
         InvalidOptionError: If it is none.
     """
-    if _read_number(seconds, where) == 0:
-        raise InvalidOptionError(f"{where} must be more than 0 seconds, got 0.")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise InvalidOptionError(f"{where} must be a number of seconds, more than 0, got {seconds!r}.")
     return seconds
 
 
 def check_budgets(result: GateResult, budgets: Mapping[str, Mapping[str, float]]) -> GateResult:
     """The result with what every workload may need at most among its counted quantities.
 
-    A budget that nothing was compared with is said: its model may be written wrong.
+    A new workload that needs more is judged, too. A budget that nothing was compared with is a gap: its model may be
+    written wrong.
     """
-    workloads = tuple(
-        replace(item, counted=(*item.counted, *_over(item, budgets.get(_model_of(item), {}))))
-        for item in result.workloads
-    )
-    checked = {(_model_of(item), change.name) for item in result.workloads for change in item.counted}
-    wanted = [(model, name) for model, limits in budgets.items() for name in limits]
-    unused = ", ".join(" ".join(budget) for budget in wanted if budget not in checked)
-    notes = (f"Budgets that nothing was compared with: {unused}.",) if unused else ()
-    return replace(result, workloads=workloads, notes=(*result.notes, *notes))
+    workloads = []
+    checked = set()
+    for item in result.workloads:
+        now = {change.name: change.current for change in item.counted}
+        found = tuple(_compare_budgets(now, budgets.get(item.model, {})))
+        checked |= {(item.model, change.name) for change in found}
+        workloads.append(replace(item, counted=(*item.counted, *found)))
+    new = []
+    for added in result.only_current:
+        found = tuple(_compare_budgets(added.counts, budgets.get(added.model, {})))
+        checked |= {(added.model, change.name) for change in found}
+        if any(change.is_worse for change in found):
+            workloads.append(
+                WorkloadVerdict(
+                    label=added.label,
+                    model=added.model,
+                    verdict=GateVerdict.SAME,
+                    method="counted",
+                    reason="new",
+                    counted=found,
+                )
+            )
+        else:
+            new.append(added)
+    unused = [
+        f"{model} {name}"
+        for model, limits in budgets.items()
+        for name in limits
+        if (model, f"{name}{BUDGET}") not in checked
+    ]
+    gaps = (f"budgets that nothing was compared with: {', '.join(unused)}",) if unused else ()
+    return replace(result, workloads=tuple(workloads), only_current=tuple(new), gaps=(*result.gaps, *gaps))
 
 
-def _model_of(item: WorkloadVerdict) -> str:
-    return item.label.partition(", ")[0]
-
-
-def _over(item: WorkloadVerdict, limits: Mapping[str, float]) -> Iterator[CountedChange]:
-    for change in item.counted:
-        if change.name in limits:
-            most = limits[change.name]
-            yield replace(
-                change, name=f"{change.name} (budget)", base=most, tolerance=0.0, is_worse=change.current > most
+def _compare_budgets(now: Mapping[str, float], limits: Mapping[str, float]) -> Iterator[CountedChange]:
+    for name, most in limits.items():
+        if name in now:
+            yield CountedChange(
+                name=f"{name}{BUDGET}", base=most, current=now[name], tolerance=0.0, is_worse=now[name] > most
             )
 
 

@@ -21,10 +21,9 @@ from atlasbench.core.workload import Workload
 from atlasbench.registry import has_scales
 from atlasbench.sweep.estimate import estimate_turns_seconds
 from atlasbench.sweep.gate_dealers import Terms
-from atlasbench.sweep.gate_judging import Match, choose_dealer, why_too_large
+from atlasbench.sweep.gate_judging import Match, take_ratio
 from atlasbench.sweep.gate_sides import Contender, SideError, Source
 from atlasbench.sweep.grid import expand_request
-from atlasbench.sweep.paired import measure_ratio
 from atlasbench.sweep.run import Measurer
 
 _NO_RATIO = "no relative time: "
@@ -136,11 +135,10 @@ class TurnsMeasurer:
             current=self._contend(plan, is_current=True),
             tolerance=TOLERANCE,  # nothing is judged
         )
-        if not self._force and (reason := why_too_large(match)):
-            raise SideError(reason, is_current=match.current.peak_bytes >= match.base.peak_bytes)
-        dealer, _ = choose_dealer(match, Terms(protocol=_warm_up_briefly(protocol), threads=self._threads))
-        taken = measure_ratio(
-            dealer,
+        taken, (low, high) = take_ratio(
+            match,
+            Terms(protocol=_warm_up_briefly(protocol), threads=self._threads),
+            force=self._force,
             rng=random.Random(f"{self._seed} {label_workload(plan.workload)}"),
             half_width=protocol.half_width,
             pass_time_s=protocol.hard_stop_s,
@@ -148,16 +146,12 @@ class TurnsMeasurer:
             clock=self._clock,
             on_progress=tell,
         )
-        pairs = len(taken.differences)
-        if taken.interval is None:
-            raise SideError(f"{pairs} pairs in {taken.seconds:.0f} s are too few for an interval", is_current=True)
-        low, high = taken.interval
         return PairedRatio(
             baseline=baseline.workload,
             ratio=1 + taken.change,
             low=1 + low,
             high=1 + high,
-            pairs=pairs,
+            pairs=len(taken.differences),
             launches=taken.launches,
         )
 

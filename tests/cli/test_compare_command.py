@@ -18,7 +18,8 @@ def write(path: Path, records: Iterable[Record]) -> None:
 
 
 def launches(factor: float = 1.0) -> list[Record]:
-    return [make_record(measurement=timed(0.5 * factor * spread)) for spread in (0.98, 0.99, 1.0, 1.01, 1.02)]
+    spreads = enumerate((0.98, 0.99, 1.0, 1.01, 1.02), 1)
+    return [make_record(measurement=timed(0.5 * factor * spread), launch=launch) for launch, spread in spreads]
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +79,14 @@ def test_the_same_can_be_had_for_other_programs(run: Run, output_format: str) ->
     assert "slower" in ended.out
 
 
-def test_lines_that_are_no_records_are_told_on_stderr(run: Run) -> None:
+def test_lines_that_are_no_records_are_not_passed_over_in_silence(run: Run) -> None:
     ended = run("compare main.jsonl half.jsonl")
 
     assert ended.code == 0
-    assert ended.err.startswith("1 unreadable line skipped: half.jsonl:6: not JSON")
+    assert ended.out.startswith("No regression found, but not everything can be told.")
+    said = " ".join(ended.out.split())
+    assert "Not compared: of the current side, 1 unreadable line skipped: half.jsonl:6: not JSON" in said
+    assert run("gate --strict --baseline main.jsonl --current half.jsonl").code == 1
 
 
 def test_a_difference_can_be_allowed(run: Run) -> None:

@@ -123,7 +123,9 @@ def test_counts_of_a_dirty_tree_are_compared_with_a_revision_and_what_is_new_is_
     assert (one["is_worse"], other["is_worse"], sized["is_worse"]) == (False, True, True)
     changes = {item["name"]: item["current"] - item["base"] for item in other["counted"]}
     assert changes["params"] == 10 * 64 + 10
-    assert found["only_current"] == ["net.py:new, 64 px, batch 1, infer, float32, meta"]
+    (new,) = found["only_current"]
+    assert new["label"] == "net.py:new, 64 px, batch 1, infer, float32, meta"
+    assert new["counts"]["params"] == 3461
     assert any(note.startswith("Not in the base: net.py:new") for note in found["notes"])
     assert "| net.py:other" in (repository / "gate.md").read_text()
     (repository / "gate.md").unlink()
@@ -283,8 +285,8 @@ def test_a_stored_ratio_whose_baseline_runs_no_longer_cannot_be_told_and_never_p
             "--relative-to vit_b vit_s",
             "--relative-to needs --write FILE to store ratios, or --ratio FILE to compare with them.",
         ),
-        ("--against main --tolerance 3 -- vit_b", "--tolerance: a tolerance is written 3% or 0.03, got '3'."),
-        ("--against main --max-time 0 -- vit_b", "--max-time must be more than 0 seconds, got 0."),
+        ("--against main --tolerance 3 -- vit_b", "--tolerance: a tolerance is written 3% or 0.03, over 0 and below 100 %, got '3'."),
+        ("--against main --max-time 0 -- vit_b", "--max-time must be a number of seconds, more than 0, got 0.0."),
         ("--relative-to vit_b vit_s --write x.json --report markdown=x.md",
          "--report belongs to a verdict, and --write gives none: leave it out."),
         ("--against main --report md=x -- vit_b",
@@ -312,6 +314,20 @@ def test_bad_usage_is_one_line_that_says_what_is_right(run: Run, arguments: str,
 
     assert ended.code == 2
     assert ended.error == message
+
+
+def test_the_gates_own_options_stand_before_the_models(run: Run) -> None:
+    assert run("gate --against main -- vit_b --res 64 --max-time 20").error == (
+        "--max-time is an option of the gate itself: write it before the models and --."
+    )
+
+
+def test_options_of_models_need_models_beside_a_recipe(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('models = ["vit_ti"]\nresolutions = [64]\n')
+
+    assert run("gate --against main --recipe r.toml --threads 1").error == (
+        "--threads goes with models: name some before it, or leave it out, and the recipe says everything."
+    )
 
 
 def test_an_option_that_only_profile_has_is_unknown(run: Run) -> None:

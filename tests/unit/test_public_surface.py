@@ -25,3 +25,9 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
     code = f"import sys; {statement}; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert {"torch", "timm", "numpy", "pandas", "matplotlib"}.isdisjoint(loaded)
+
+
+def test_the_process_that_keeps_the_records_stays_small() -> None:
+    code = "import sys; import atlasbench.sweep.opening; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert {"torch", "timm", "numpy", "scipy", "pandas"}.isdisjoint(loaded)

@@ -18,6 +18,7 @@ CONFIRMATION_LEVEL = 0.01 / len(LOOKS)  # 20 workloads x 0.05 x 0.01: 1 % false 
 LAUNCHES = 3  # pairs of workers of a pass: a launch can be slow by itself, its memory lies as it lies until it ends
 TOLERANCE = 0.03  # of the time, relative: smaller changes are within what a launch changes by itself
 HEADROOM = 1.3  # of the predicted peaks of workers side by side: allocators hold up to 28 % more than tensors
+CONTEXT_BYTES = 600_000_000  # that CUDA and its libraries hold for each process, beside what the allocator knows
 LAUNCH_EFFECT = 0.5  # of the tolerance, on the logarithmic scale, that every launch of a confirmation has to show
 RATIO_HALF_WIDTH = 0.01  # of a stored ratio's interval: a tenth of the tolerance that is applied to it
 

@@ -13,20 +13,36 @@ from atlasbench.core.workload import canonical_json
 _DESCRIBED = ("os", "processor", "cpu_count")  # of an environment, beside what must agree
 
 
-def describe_differences(match: MatchedRecords) -> Iterator[str]:
-    """Environment, kernels and model of the newest records; and launches that are not like their neighbours."""
+def describe_differences(matched: Sequence[MatchedRecords]) -> Iterator[str]:
+    """A line each: environment, kernels and models of the newest records; and launches unlike their neighbours.
+
+    What is said of several workloads is said once, with their names.
+    """
+    yield from dict.fromkeys(
+        line for match in matched for line in _compare_environments(match.base[-1], match.current[-1])
+    )
+    labels: dict[str, list[str]] = {}
+    for match in matched:
+        for line in _describe_workload(match):
+            labels.setdefault(line, []).append(match.label)
+    for line, whose in labels.items():
+        is_of_all = 1 < len(whose) == len(matched)
+        yield f"{'all workloads' if is_of_all else '; '.join(whose)}: {line}"
+
+
+def _describe_workload(match: MatchedRecords) -> Iterator[str]:
     base, current = match.base[-1], match.current[-1]
-    yield from _compare_environments(base, current)
     kernels, newer = base.measurement.kernels, current.measurement.kernels
     for name in dict.fromkeys((*kernels, *newer)):
         before, now = kernels.get(name, "none"), newer.get(name, "none")
         if before != now:
-            yield f"{match.label}: {name} kernel {before} in the base, {now} now"
+            yield f"{name} kernel {before} in the base, {now} now"
     if canonical_json(base.workload.options) != canonical_json(current.workload.options):
-        yield f"{match.label}: the file that builds the model changed"
-    yield from _list_uncounted(match)
-    yield from _describe_launches(f"{match.label}: launches of the base", match.base)
-    yield from _describe_launches(f"{match.label}: launches of the current side", match.current)
+        yield "the file that builds the model changed"
+    ours, theirs = _name_counted(match)
+    yield from (f"{name} is known on the current side only" for name in sorted(theirs - ours))
+    yield from _describe_launches("launches of the base", match.base)
+    yield from _describe_launches("launches of the current side", match.current)
 
 
 def _compare_environments(base: Record, current: Record) -> Iterator[str]:
@@ -42,12 +58,18 @@ def _describe_environment(record: Record) -> dict[str, Any]:
     return {**environment_fields(record), **described, **record.environment.versions}
 
 
-def _list_uncounted(match: MatchedRecords) -> Iterator[str]:
-    """Quantities that only one side has, where both ended alike."""
+def list_uncounted(match: MatchedRecords) -> Iterator[str]:
+    """Counted quantities that the current side lacks, a line each: nobody can tell whether they grew."""
+    ours, theirs = _name_counted(match)
+    yield from (f"{match.label}: {name} is known in the base only" for name in sorted(ours - theirs))
+
+
+def _name_counted(match: MatchedRecords) -> tuple[set[str], set[str]]:
+    """Names of the counted quantities of both sides, where both ended alike."""
     base, current = newest_counted(match.base), newest_counted(match.current)
-    if base.measurement.status is current.measurement.status:
-        for name in sorted(read_counted(base).keys() ^ read_counted(current).keys()):
-            yield f"{match.label}: {name} is known on one side only"
+    if base.measurement.status is not current.measurement.status:
+        return set(), set()
+    return set(read_counted(base)), set(read_counted(current))
 
 
 def _describe_launches(start: str, launches: Sequence[Record]) -> Iterator[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from atlasbench.analysis.gate.constants import FILE_LAUNCHES, FILE_TOLERANCE
 from atlasbench.analysis.gate.counted import compare_counted, newest_counted, read_counted
-from atlasbench.analysis.gate.differences import describe_differences
+from atlasbench.analysis.gate.differences import describe_differences, list_uncounted
 from atlasbench.analysis.gate.launches import compare_launches
 from atlasbench.analysis.gate.matching import MatchedRecords, match_records
 from atlasbench.analysis.gate.verdicts import CountedChange, GateResult, GateVerdict, WorkloadVerdict
@@ -48,14 +48,23 @@ def compare_records(
             raise RecordsError(f"There are no records on the {name} side.")
     matching = match_records(base, current, allow_different)
     verdicts = tuple(_judge(match, tolerance, counted_tolerances) for match in matching.matched)
-    lines = [line for match in matching.matched for line in describe_differences(match)]
+    gaps = [line for match in matching.matched for line in list_uncounted(match)]
     return GateResult(
         workloads=verdicts,
         only_base=matching.only_base,
         only_current=matching.only_current,
-        differences=(*matching.differences, *dict.fromkeys(lines)),
-        notes=(_WEAKER,) if any(item.method == "record files" for item in verdicts) else (),
+        gaps=(*matching.gaps, *gaps),
+        differences=(*matching.differences, *describe_differences(matching.matched)),
+        notes=tuple(_explain(matching.matched, verdicts)),
     )
+
+
+def _explain(matched: Sequence[MatchedRecords], verdicts: Sequence[WorkloadVerdict]) -> Iterator[str]:
+    if any(item.method == "record files" for item in verdicts):
+        yield _WEAKER
+    memories = (record.measurement.memory for match in matched for record in match.current)
+    if any(memory is not None and memory.method == "resident_growth" for memory in memories):
+        yield "Memory that was measured on a CPU is not compared: the system hands it out in steps of its own."
 
 
 def _judge(match: MatchedRecords, tolerance: float, counted_tolerances: Mapping[str, float]) -> WorkloadVerdict:
@@ -63,7 +72,13 @@ def _judge(match: MatchedRecords, tolerance: float, counted_tolerances: Mapping[
 
     def end(verdict: GateVerdict, reason: str, *, is_broken: bool = False) -> WorkloadVerdict:
         return WorkloadVerdict(
-            label=match.label, verdict=verdict, method="counted", reason=reason, counted=counted, is_broken=is_broken
+            label=match.label,
+            model=match.model,
+            verdict=verdict,
+            method="counted",
+            reason=reason,
+            counted=counted,
+            is_broken=is_broken,
         )
 
     ours, theirs = (_final_status(side) for side in (match.base, match.current))
@@ -91,6 +106,7 @@ def _judge(match: MatchedRecords, tolerance: float, counted_tolerances: Mapping[
     few = min(len(base_s), len(current_s)) < FILE_LAUNCHES
     return WorkloadVerdict(
         label=match.label,
+        model=match.model,
         verdict=found.verdict,
         method="record files",
         change=found.change,
@@ -116,8 +132,8 @@ def _launches(times: Sequence[float]) -> str:
 
 
 def _final_status(launches: Sequence[Record]) -> Status:
-    """Ok if any launch was; the newest otherwise."""
-    found = [record.measurement.status for record in launches]
+    """Ok if any launch of the newest run was; that of the newest launch otherwise."""
+    found = [record.measurement.status for record in launches if record.run_id == launches[-1].run_id]
     return Status.OK if Status.OK in found else found[-1]
 
 

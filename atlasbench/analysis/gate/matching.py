@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from atlasbench.analysis.gate.counted import read_counted
+from atlasbench.analysis.gate.verdicts import NewWorkload
 from atlasbench.core.errors import InvalidOptionError, RecordsError
 from atlasbench.core.record import ENVIRONMENT_IDENTITY, VERSION_IDENTITY, Record, workload_key
 from atlasbench.core.workload import SOURCE_OPTION, AttentionBackend, MemoryFormat, Workload
@@ -29,6 +31,11 @@ class MatchedRecords:
     base: tuple[Record, ...]
     current: tuple[Record, ...]
 
+    @property
+    def model(self) -> str:
+        """Name of its model."""
+        return self.base[-1].workload.model
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matching:
@@ -37,13 +44,15 @@ class Matching:
     Attributes:
         matched: What both have, in the order of the base.
         only_base: Labels of workloads that the current side lacks.
-        only_current: Labels of workloads that the base lacks.
-        differences: Lines about models that may only have another name, and about environments that only one side has.
+        only_current: Workloads that the base lacks.
+        gaps: Lines about environments that only the base has.
+        differences: Lines about models that may only have another name, and about environments that are new.
     """
 
     matched: tuple[MatchedRecords, ...]
     only_base: tuple[str, ...] = ()
-    only_current: tuple[str, ...] = ()
+    only_current: tuple[NewWorkload, ...] = ()
+    gaps: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
 
 
@@ -72,18 +81,23 @@ def match_records(base: Sequence[Record], current: Sequence[Record], allow_diffe
     if not shared:
         raise RecordsError(f"The two sides share no workload: {_why_nothing_shared(gone, new, renamed)}.")
     matched: list[MatchedRecords] = []
+    gaps: dict[str, None] = {}
     elsewhere: dict[str, None] = {}
     for key in shared:
         before, now = (_group_by_environment(side[key], allow_different) for side in (ours, theirs))
         if not before.keys() & now.keys():
             raise RecordsError(_refuse(ours[key][-1], theirs[key][-1], allow_different))
         matched += _match_environments(before, now)
-        elsewhere |= dict.fromkeys(_list_unmatched(before, now, "base"))
+        gaps |= dict.fromkeys(_list_unmatched(before, now, "base"))
         elsewhere |= dict.fromkeys(_list_unmatched(now, before, "current side"))
     return Matching(
         matched=tuple(matched),
         only_base=tuple(label_workload(record.workload) for record in gone),
-        only_current=tuple(label_workload(record.workload) for record in new),
+        only_current=tuple(
+            NewWorkload(label=label_workload(item.workload), model=item.workload.model, counts=read_counted(item))
+            for item in new
+        ),
+        gaps=tuple(gaps),
         differences=(*renamed, *elsewhere),
     )
 
@@ -111,8 +125,10 @@ def environment_fields(record: Record) -> Mapping[str, str]:
 
 
 def _group(records: Iterable[Record]) -> dict[Any, _Launches]:
+    """Launches by workload; a record that is there twice, in copies of a file, is one launch."""
     groups: dict[Any, _Launches] = {}
-    for record in records:
+    once = {(record.run_id, record.time, record.launch, workload_key(record.workload)): record for record in records}
+    for record in once.values():
         groups.setdefault(_identity(record.workload), []).append(record)
     return groups
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from atlasbench.core.compat import StrEnum
 
@@ -16,6 +17,7 @@ class GateVerdict(StrEnum):
     CANNOT_TELL = "cannot tell"
 
 
+BUDGET = " (budget)"  # after the name of a quantity that is compared with a budget
 # The worst of several decides.
 _FROM_WORST = (GateVerdict.SLOWER, GateVerdict.CANNOT_TELL, GateVerdict.FASTER, GateVerdict.SAME)
 
@@ -42,7 +44,7 @@ class CountedChange:
     @property
     def is_budget(self) -> bool:
         """Whether it is compared with a budget."""
-        return self.name.endswith(" (budget)")
+        return self.name.endswith(BUDGET)
 
     @property
     def is_news(self) -> bool:
@@ -63,6 +65,7 @@ class WorkloadVerdict:
 
     Attributes:
         label: What tells it from the others.
+        model: Name of its model.
         verdict: What the times say; `same` where only counts were compared.
         method: How they were compared: `paired turns`, `record files`, `stored ratio`, or `counted` (not timed).
         change: Of the time, relative to the base: over 0 is slower; None where not known.
@@ -77,6 +80,7 @@ class WorkloadVerdict:
     """
 
     label: str
+    model: str
     verdict: GateVerdict
     method: str
     change: float | None = None
@@ -96,28 +100,45 @@ class WorkloadVerdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewWorkload:
+    """A workload that the base lacks.
+
+    Attributes:
+        label: What tells it from the others.
+        model: Name of its model.
+        counts: Its counted quantities, by name, as far as known.
+    """
+
+    label: str
+    model: str
+    counts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
     """All workloads, judged.
 
     Attributes:
         workloads: Those of both sides.
         only_base: Labels of those that the current side lacks.
-        only_current: Labels of those that the base lacks.
+        only_current: Those that the base lacks.
+        gaps: What else could not be compared, a line each: as little can be told as of a workload that is gone.
         differences: What differs between the sides beside what is judged, a line each.
         notes: What else a reader must know, a line each.
     """
 
     workloads: tuple[WorkloadVerdict, ...]
     only_base: tuple[str, ...] = ()
-    only_current: tuple[str, ...] = ()
+    only_current: tuple[NewWorkload, ...] = ()
+    gaps: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> GateVerdict:
-        """What the times say as a whole: the worst of the workloads; a workload that is gone cannot be told."""
+        """What the times say as a whole: the worst of the workloads; what was not compared cannot be told."""
         found = {item.verdict for item in self.workloads}
-        if self.only_base or not found:
+        if self.only_base or self.gaps or not found:
             found.add(GateVerdict.CANNOT_TELL)
         return next(verdict for verdict in _FROM_WORST if verdict in found)
 

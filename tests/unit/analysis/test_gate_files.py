@@ -17,8 +17,11 @@ LABEL = "vit_b, 1024 px, batch 1, infer, float32"
 
 
 def launches(factor: float = 1.0, model: str = "vit_b", **fields: Any) -> list[Record]:
-    """Five launches of one workload."""
-    return [make_record(model, measurement=timed(0.5 * factor * spread), **fields) for spread in SPREAD]
+    """Five launches of one workload in one run."""
+    return [
+        make_record(model, measurement=timed(0.5 * factor * spread), launch=launch, **fields)
+        for launch, spread in enumerate(SPREAD, 1)
+    ]
 
 
 def counted(model: str = "vit_b", **counts: Any) -> Record:
@@ -62,7 +65,7 @@ def test_fewer_launches_cannot_tell_and_say_what_to_run() -> None:
 
 
 def test_the_weaker_method_says_that_it_is() -> None:
-    (note,) = compare_records(launches(), launches()).notes
+    note, _ = compare_records(launches(), launches()).notes
 
     assert "whatever changed on the machine between them is part of the change" in note
     assert compare_records([counted()], [counted()]).notes == ()
@@ -165,13 +168,14 @@ def test_only_fields_that_must_agree_can_be_allowed() -> None:
 
 def test_of_several_environments_the_common_ones_are_compared() -> None:
     other = replace(ENVIRONMENT, threads=4)
-    both = [*launches(), *launches(2.0, environment=other)]
+    elsewhere = launches(2.0, environment=other, run_id="elsewhere")
+    both = [*launches(), *elsewhere]
 
-    one = compare_records(both, launches(2.0, environment=other))
+    one = compare_records(both, elsewhere)
     two = compare_records(both, both)
 
     assert [item.verdict for item in one.workloads] == [GateVerdict.SAME]
-    assert one.differences == ("environment host, Some CPU, 2, 2.11.0, 1.0.20, 0.1.0: only in the base, not compared",)
+    assert one.gaps == ("environment host, Some CPU, 2, 2.11.0, 1.0.20, 0.1.0: only in the base, not compared",)
     assert len({item.label for item in two.workloads}) == 2
 
 
@@ -180,7 +184,7 @@ def test_workloads_of_one_side_are_listed() -> None:
 
     assert [item.label for item in result.workloads] == [LABEL]
     assert result.only_base == ("swin_t, 1024 px, batch 1, infer, float32",)
-    assert result.only_current == ("vit_b, 1024 px, batch 8, infer, float32",)
+    assert [item.label for item in result.only_current] == ["vit_b, 1024 px, batch 8, infer, float32"]
     assert result.verdict is GateVerdict.CANNOT_TELL
 
 
@@ -250,8 +254,8 @@ def test_a_workload_that_never_ran_is_not_worse() -> None:
 def test_launches_that_failed_and_marks_are_listed() -> None:
     current = [
         *launches()[1:],
-        make_record(measurement=failed(Status.TIMEOUT, "slow")),
-        make_record(measurement=timed(0.5, flags=("drifting",))),
+        make_record(measurement=failed(Status.TIMEOUT, "slow"), launch=6),
+        make_record(measurement=timed(0.5, flags=("drifting",)), launch=7),
     ]
 
     assert compare_records(launches(), current).differences == (
@@ -263,9 +267,47 @@ def test_launches_that_failed_and_marks_are_listed() -> None:
 def test_launches_of_several_commits_are_listed() -> None:
     newer = replace(ENVIRONMENT, git_commit="fedcba")
 
-    assert compare_records([*launches(), *launches(environment=newer)], launches()).differences == (
+    assert compare_records([*launches(), *launches(environment=newer, run_id="later")], launches()).differences == (
         f"{LABEL}: launches of the base are of 2 commits",
     )
+
+
+def test_what_several_workloads_share_is_said_once() -> None:
+    def record(model: str, flag: str) -> Record:
+        return make_record(model, measurement=timed(0.5, flags=(flag,)))
+
+    base = [record("vit_b", "drifting"), record("swin_t", "drifting")]
+    current = [record("vit_b", "throttled"), record("swin_t", "throttled")]
+
+    assert compare_records(base, current).differences == (
+        "all workloads: launches of the base are marked drifting",
+        "all workloads: launches of the current side are marked throttled",
+    )
+
+
+def test_copies_of_a_launch_are_one_launch() -> None:
+    found = judge(launches(), launches()[:1] * 5)
+
+    assert found.verdict is GateVerdict.CANNOT_TELL
+    assert found.pairs == 1
+
+
+def test_a_newest_run_that_failed_is_not_hidden_by_older_launches() -> None:
+    broken = failed(Status.ERROR, "broken")
+    later = [make_record(measurement=broken, launch=launch, run_id="later") for launch in (1, 2)]
+
+    found = judge(launches(), [*launches(), *later])
+
+    assert found.is_broken
+    assert found.reason == "runs no longer, ends error: broken"
+    assert judge([*launches(), *later], launches()).reason == "runs now, and ended error in the base: broken"
+
+
+def test_memory_of_a_cpu_process_is_not_compared_and_that_is_said() -> None:
+    memory = Memory(peak_bytes=10**9, method="resident_growth")
+    sides = [[replace(record, measurement=replace(record.measurement, memory=memory)) for record in launches()]] * 2
+
+    assert any(note.startswith("Memory that was measured on a CPU") for note in compare_records(*sides).notes)
 
 
 def test_what_is_counted_on_one_side_only_is_listed() -> None:
@@ -274,8 +316,10 @@ def test_what_is_counted_on_one_side_only_is_listed() -> None:
     result = compare_records([counted()], [uncounted])
 
     assert [item.verdict for item in result.workloads] == [GateVerdict.CANNOT_TELL]
-    assert result.differences == tuple(
-        f"{LABEL}, meta: {name} is known on one side only" for name in ("flops", "params", "predicted_peak_bytes")
+    names = ("flops", "params", "predicted_peak_bytes")
+    assert result.gaps == tuple(f"{LABEL}, meta: {name} is known in the base only" for name in names)
+    assert compare_records([uncounted], [counted()]).differences == tuple(
+        f"{LABEL}, meta: {name} is known on the current side only" for name in names
     )
 
 

@@ -5,14 +5,17 @@ from dataclasses import replace
 import pytest
 
 from atlasbench.analysis.gate.counted import compare_counted
-from atlasbench.analysis.gate.verdicts import GateResult, GateVerdict, WorkloadVerdict
+from atlasbench.analysis.gate.verdicts import GateResult, GateVerdict, NewWorkload, WorkloadVerdict
 
 FASTER, SAME, SLOWER, CANNOT_TELL = GateVerdict.FASTER, GateVerdict.SAME, GateVerdict.SLOWER, GateVerdict.CANNOT_TELL
 
 
 def judged(*verdicts: GateVerdict) -> GateResult:
     return GateResult(
-        workloads=tuple(WorkloadVerdict(label="vit_b", verdict=verdict, method="paired turns") for verdict in verdicts)
+        workloads=tuple(
+            WorkloadVerdict(label="vit_b", model="vit_b", verdict=verdict, method="paired turns")
+            for verdict in verdicts
+        )
     )
 
 
@@ -42,7 +45,14 @@ def test_a_workload_that_is_gone_is_no_silent_pass() -> None:
     assert result.verdict is CANNOT_TELL
     assert not result.is_bad()
     assert result.is_bad(strict=True)
-    assert not replace(judged(SAME), only_current=("atlas_s",)).is_bad(strict=True)
+    assert not replace(judged(SAME), only_current=(NewWorkload(label="a", model="a"),)).is_bad(strict=True)
+
+
+def test_what_was_not_compared_is_no_silent_pass() -> None:
+    result = replace(judged(SAME), gaps=("of the base, 2 unreadable lines skipped",))
+
+    assert result.verdict is CANNOT_TELL
+    assert result.is_bad(strict=True)
 
 
 def test_a_workload_that_runs_no_longer_is_bad_whatever_its_time_was() -> None:

@@ -72,6 +72,45 @@ def test_the_folder_of_the_program_has_a_counterpart_that_is_empty_where_the_rev
         assert list(revision.folder.iterdir()) == []
 
 
+def test_a_folder_that_is_a_file_in_the_revision_is_named(repo: Path) -> None:
+    git(repo, "rm", "-r", "--quiet", "sub")
+    (repo / "sub").write_text("a file now")
+    git(repo, "add", ".")
+    git(repo, "commit", "--quiet", "--message", "a file")
+    git(repo, "tag", "later")
+    git(repo, "reset", "--hard", "--quiet", "old")
+    before = state_of(repo)
+
+    with (
+        pytest.raises(RevisionError, match="'sub' is no folder in later: start from another one"),
+        check_out("later", repo / "sub"),
+    ):
+        pass
+
+    assert state_of(repo) == before
+
+
+def test_what_a_killed_program_left_is_removed_and_what_a_living_one_uses_is_not(repo: Path) -> None:
+    before = state_of(repo)
+    code = (
+        "import os, pathlib, sys, time; from atlasbench.measure.worktree import check_out\n"
+        "with check_out('old', pathlib.Path(sys.argv[1])) as revision:\n"
+        "    print(revision.top, flush=True); time.sleep(100)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(repo)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        left = Path(other.stdout.readline().strip())
+        with check_out("old", repo):
+            assert left.exists()
+        other.kill()
+    assert left.exists()
+
+    with check_out("old", repo):
+        assert not left.parent.exists()
+
+    assert state_of(repo) == before
+
+
 def test_a_dirty_tree_stays_as_it_is(repo: Path) -> None:
     (repo / "sub" / "file.txt").write_text("third, not committed")
     (repo / "staged.txt").write_text("staged")

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from atlasbench.analysis.gate.counted import compare_counted
-from atlasbench.analysis.gate.verdicts import GateResult, GateVerdict, WorkloadVerdict
+from atlasbench.analysis.gate.verdicts import GateResult, GateVerdict, NewWorkload, WorkloadVerdict
 from atlasbench.report.gate_formats import GATE_FORMATS, render_gate
 
 LABEL = "vit_b, 1024 px, batch 1, infer, float32"
@@ -19,6 +19,7 @@ LABEL = "vit_b, 1024 px, batch 1, infer, float32"
 def item(**fields: Any) -> WorkloadVerdict:
     values: dict[str, Any] = {
         "label": LABEL,
+        "model": "vit_b",
         "verdict": GateVerdict.SAME,
         "method": "paired turns",
         "change": 0.001,
@@ -35,7 +36,8 @@ OPEN = item(verdict=GateVerdict.CANNOT_TELL, change=None, low=None, high=None, m
 RESULT = GateResult(
     workloads=(item(), SLOWER, OPEN),
     only_base=("vit_l, 64 px",),
-    only_current=("vit_ti, 64 px",),
+    only_current=(NewWorkload(label="vit_ti, 64 px", model="vit_ti"),),
+    gaps=("of the base, 1 unreadable line skipped",),
     differences=("timm: 1 in the base, 2 now",),
 )
 
@@ -50,7 +52,9 @@ def test_json_has_every_field_and_the_whole_verdict() -> None:
         ("swin_b, 64 px", "cannot tell", False),
     ]
     assert data["workloads"][2]["change"] is None
-    assert (data["only_base"], data["only_current"]) == (["vit_l, 64 px"], ["vit_ti, 64 px"])
+    assert data["only_base"] == ["vit_l, 64 px"]
+    assert [item["label"] for item in data["only_current"]] == ["vit_ti, 64 px"]
+    assert data["gaps"] == ["of the base, 1 unreadable line skipped"]
 
 
 def test_json_says_whether_a_strict_gate_fails() -> None:
@@ -63,8 +67,9 @@ def test_json_says_whether_a_strict_gate_fails() -> None:
 def test_csv_has_a_row_for_each_workload_and_what_is_gone() -> None:
     rows = list(csv.DictReader(io.StringIO(render_gate(RESULT, "csv"))))
 
-    assert [row["verdict"] for row in rows] == ["same", "slower", "cannot tell", "cannot tell"]
+    assert [row["verdict"] for row in rows] == ["same", "slower", *["cannot tell"] * 3]
     assert (rows[3]["label"], rows[3]["reason"]) == ("vit_l, 64 px", "only in the base: it is not compared")
+    assert (rows[4]["label"], rows[4]["reason"]) == ("Not compared", "of the base, 1 unreadable line skipped")
     assert (rows[1]["change"], rows[2]["change"]) == ("0.05", "")
 
 
@@ -84,6 +89,7 @@ def test_markdown_can_be_understood_alone() -> None:
         "- swin_b, 64 px: about 2 more pairs would decide.\n"
         "- Only in the base: vit_l, 64 px.\n"
         "- New: vit_ti, 64 px.\n"
+        "- Not compared: of the base, 1 unreadable line skipped.\n"
         "- Differs: timm: 1 in the base, 2 now.\n"
         "\n"
         "<sub>Time: change of the measured time of a step beside the base: median of pairs of turns in one run, "
@@ -120,11 +126,12 @@ def junit(result: GateResult, **options: Any) -> ElementTree.Element:
 def test_junit_has_a_case_for_each_workload_and_what_is_gone() -> None:
     suite = junit(RESULT)
 
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "1", "2")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("5", "1", "3")
     assert [[child.tag for child in case] for case in suite.iter("testcase")] == [
         ["system-out"],
         ["failure", "system-out"],
         ["skipped", "system-out"],
+        ["skipped"],
         ["skipped"],
     ]
     (failure,) = suite.iter("failure")
@@ -134,7 +141,7 @@ def test_junit_has_a_case_for_each_workload_and_what_is_gone() -> None:
 def test_a_strict_gate_fails_what_cannot_be_told_in_junit() -> None:
     suite = junit(RESULT, strict=True)
 
-    assert (suite.get("failures"), suite.get("skipped")) == ("3", "0")
+    assert (suite.get("failures"), suite.get("skipped")) == ("4", "0")
 
 
 def test_junit_holds_what_xml_cannot() -> None:
@@ -150,9 +157,11 @@ def test_annotations_name_what_failed_and_what_is_open() -> None:
         "::error title=atlas_s%2C 64 px::slower; time +5.0 %25 (+4.0 to +6.0 %25, 16 pairs); confirmed",
         "::warning title=swin_b%2C 64 px::cannot tell; about 2 more pairs would decide",
         "::warning title=vit_l%2C 64 px::only in the base: it is not compared",
+        "::warning title=Not compared::of the base, 1 unreadable line skipped",
         "::error title=atlasbench gate::Regression. 3 workloads: 1 slower, 1 cannot tell, 1 same, 1 gone, 1 new.",
         "::notice title=atlasbench gate::Only in the base: vit_l, 64 px.",
         "::notice title=atlasbench gate::New: vit_ti, 64 px.",
+        "::notice title=atlasbench gate::Not compared: of the base, 1 unreadable line skipped.",
         "::notice title=atlasbench gate::Differs: timm: 1 in the base, 2 now.",
     ]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from atlasbench.analysis.gate.counted import compare_counted
-from atlasbench.analysis.gate.verdicts import CountedChange, GateResult, GateVerdict, WorkloadVerdict
+from atlasbench.analysis.gate.verdicts import CountedChange, GateResult, GateVerdict, NewWorkload, WorkloadVerdict
 from atlasbench.report.gate_table import build_gate_table
 from atlasbench.report.gate_words import shorten_labels, write_change, write_details, write_headline
 from atlasbench.report.layout import render_text
@@ -16,6 +16,7 @@ COUNTS = {"params": 31_126_700, "flops": 205_000_000_000, "predicted_peak_bytes"
 
 def item(label: str = "vit_b, 1024 px, batch 1, infer, float32", **fields: Any) -> WorkloadVerdict:
     values: dict[str, Any] = {
+        "model": label.partition(",")[0],
         "verdict": GateVerdict.SAME,
         "method": "paired turns",
         "change": 0.0012,
@@ -51,7 +52,7 @@ OPEN = item(
 RESULT = GateResult(
     workloads=(item(), SLOWER, OPEN),
     only_base=("vit_l, 1024 px, batch 1, infer, float32",),
-    only_current=("vit_ti, 1024 px, batch 1, infer, float32",),
+    only_current=(NewWorkload(label="vit_ti, 1024 px, batch 1, infer, float32", model="vit_ti"),),
     differences=("timm: 1.0.20 in the base, 1.0.21 now",),
     notes=("Seed 7.",),
 )
@@ -71,7 +72,8 @@ def test_every_workload_is_a_row_and_what_stands_behind_its_verdict_a_line() -> 
         "\n"
         "atlas_s, D 2-10, batch 8: confirmed by 3 fresh pairs of workers; FLOPs from 205\n"
         "  G to 206 G (+0.5 %).\n"
-        "swin_b, batch 1: open after 24 s; about 210 more pairs would decide.\n"
+        "swin_b, batch 1: open after 24 s; about 210 more pairs would decide; a pass\n"
+        "  takes 600 at most: a quieter machine or a wider tolerance would, too.\n"
         "Only in the base: vit_l, 1024 px, batch 1, infer, float32.\n"
         "New: vit_ti, 1024 px, batch 1, infer, float32.\n"
         "Differs: timm: 1.0.20 in the base, 1.0.21 now.\n"
@@ -151,7 +153,7 @@ def test_the_verdict_names_what_is_worse(fields: dict[str, Any], verdict: str) -
 def test_a_change_too_small_to_show_is_shown_exactly() -> None:
     counted = compare_counted(COUNTS, {**COUNTS, "params": 31_126_701})
 
-    assert write_details(item(counted=counted)) == "parameters from 31126700 to 31126701 (0.0 %)"
+    assert write_details(item(counted=counted)) == "parameters from 31126700 to 31126701 (+1)"
 
 
 def test_a_tolerance_stands_beside_what_exceeds_it() -> None:
@@ -172,7 +174,7 @@ def test_a_budget_is_mentioned_only_when_it_is_exceeded() -> None:
     assert write_details(over) == "FLOPs 205 G, over the budget of 200 G"
     assert [column.cells for column in build_gate_table(GateResult(workloads=(within, over))).columns][-1] == [
         "same",
-        "changed",
+        "over budget",
     ]
 
 

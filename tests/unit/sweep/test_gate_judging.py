@@ -125,6 +125,16 @@ def test_counts_are_compared_exactly_with_those_of_the_base_or_with_stored_ones(
     assert not judge(FakeSource(), more, counts_before=more.counts).is_worse
 
 
+def test_peak_memory_of_a_gpu_is_compared_with_another_revision_and_not_with_another_model() -> None:
+    before, now = FakeSource(allocated_bytes=10**6), FakeSource(allocated_bytes=2 * 10**6)
+
+    against = judge(before, now, device="cuda:0")
+    relative = judge(before, now, device="cuda:0", counts_before=COUNTS)
+
+    assert [item.name for item in against.counted if item.is_worse] == ["peak_allocated_bytes"]
+    assert not relative.is_worse
+
+
 def test_sides_of_a_like_pace_take_equal_turns_and_others_their_own() -> None:
     base, like, other = FakeSource(0.004), FakeSource(0.006), FakeSource(0.012)
 
@@ -283,13 +293,13 @@ def test_a_workload_that_neither_side_can_run_is_told_and_is_no_regression(where
 
 
 def test_a_workload_that_only_the_current_side_can_run_is_new() -> None:
-    new = replace(make_match(FakeSource(fails={"count_workload": FAILURE}), FakeSource()))
+    new = make_match(FakeSource(fails={"count_workload": FAILURE}), FakeSource())
     both = make_match(FakeSource(), FakeSource())
 
     verdicts, missing = judge_all([new, both], make_bench(), lambda _: None)
 
     assert [item.verdict for item in verdicts] == ["same"]
-    assert missing == {"vit_b, 1024 px, batch 1, infer, float32": "not at this size."}
+    assert missing == [(new, "not at this size.")]
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_a_file_that_holds_no_ratios_is_refused_with_the_way_to_make_one(tmp_pat
     with pytest.raises(RecordsError) as caught:
         load_ratios(path)
 
-    assert str(caught.value).startswith(f"{str(path)!r} is no file of ratios (")
+    assert str(caught.value).startswith(f"{str(path)!r} is no file of ratios, or damaged: ")
     assert str(caught.value).endswith(": make one with `atlasbench gate --relative-to MODEL ... --write FILE`.")
 
 

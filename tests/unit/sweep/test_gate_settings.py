@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from atlasbench.analysis.gate.verdicts import CountedChange, GateResult, GateVerdict, WorkloadVerdict
+from atlasbench.analysis.gate.verdicts import CountedChange, GateResult, GateVerdict, NewWorkload, WorkloadVerdict
 from atlasbench.core.errors import InvalidOptionError
 from atlasbench.sweep.gate_settings import GateSettings, check_budgets, load_gate_settings, read_tolerance
 
@@ -28,7 +28,7 @@ def test_other_tolerances_are_refused(text: str) -> None:
     with pytest.raises(InvalidOptionError) as caught:
         read_tolerance(text, "--tolerance")
 
-    assert str(caught.value) == f"--tolerance: a tolerance is written 3% or 0.03, got {text!r}."
+    assert str(caught.value) == f"--tolerance: a tolerance is written 3% or 0.03, over 0 and below 100 %, got {text!r}."
 
 
 def test_a_recipe_says_what_its_gate_allows(tmp_path: Path) -> None:
@@ -64,9 +64,12 @@ def test_a_pyproject_or_recipe_without_a_gate_changes_nothing(tmp_path: Path, mo
     [
         ("[gate]\ntolerence = 0.03", "[gate]: there is no key 'tolerence'. Did you mean 'tolerance'?"),
         ("[gate]\nx = 1", "[gate]: there is no key 'x'. There are: tolerance, max_time_s, counted, budgets."),
-        ("[gate]\ntolerance = 3", "[gate] tolerance: a tolerance is written 3% or 0.03, got 3."),
-        ("[gate]\nmax_time_s = 0", "[gate] max_time_s must be more than 0 seconds, got 0."),
-        ("[gate]\nmax_time_s = '1h'", "[gate] max_time_s must be a number of at least 0, got '1h'."),
+        (
+            "[gate]\ntolerance = 3",
+            "[gate] tolerance: a tolerance is written 3% or 0.03, over 0 and below 100 %, got 3.",
+        ),
+        ("[gate]\nmax_time_s = 0", "[gate] max_time_s must be a number of seconds, more than 0, got 0."),
+        ("[gate]\nmax_time_s = '1h'", "[gate] max_time_s must be a number of seconds, more than 0, got '1h'."),
         (
             "[gate]\ncounted = { flop = 0 }",
             "[gate] counted: there is no key 'flop'. Did you mean 'flops'?",
@@ -87,6 +90,18 @@ def test_a_mistake_is_named_with_its_file_and_key(tmp_path: Path, text: str, mes
     assert str(caught.value) == f"{path}: {message}"
 
 
+def test_a_misspelled_table_of_pyproject_is_no_table_that_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.atlasbench]\ngates.tolerance = 0.05\n")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(
+        InvalidOptionError, match=r"\[tool\.atlasbench\]: there is no key 'gates'\. Did you mean 'gate'\?"
+    ):
+        load_gate_settings(None)
+
+
 def test_a_recipe_that_is_not_there_or_no_toml_is_said(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("a = = b")
 
@@ -100,7 +115,7 @@ def test_a_recipe_that_is_not_there_or_no_toml_is_said(tmp_path: Path) -> None:
 def test_a_budget_is_exceeded_by_more_than_it_whatever_the_base_needed(most: float, is_worse: bool) -> None:
     params = CountedChange(name="params", base=1000, current=1000, tolerance=0, is_worse=False)
     item = WorkloadVerdict(
-        label="vit_b, 1024 px, batch 1", verdict=GateVerdict.SAME, method="counted", counted=(params,)
+        label="vit_b, 1024 px, batch 1", model="vit_b", verdict=GateVerdict.SAME, method="counted", counted=(params,)
     )
 
     (found,) = check_budgets(GateResult(workloads=(item,)), {"vit_b": {"params": most}}).workloads
@@ -112,11 +127,26 @@ def test_a_budget_is_exceeded_by_more_than_it_whatever_the_base_needed(most: flo
 
 def test_a_budget_that_nothing_was_compared_with_is_said() -> None:
     params = CountedChange(name="params", base=1000, current=1000, tolerance=0, is_worse=False)
-    item = WorkloadVerdict(label="vit_b, 64 px", verdict=GateVerdict.SAME, method="counted", counted=(params,))
+    item = WorkloadVerdict(
+        label="vit_b, 64 px", model="vit_b", verdict=GateVerdict.SAME, method="counted", counted=(params,)
+    )
 
     found = check_budgets(
         GateResult(workloads=(item,)), {"vit_s": {"params": 1}, "vit_b": {"flops": 1, "params": 1000}}
     )
 
     assert [change.name for change in found.workloads[0].counted] == ["params", "params (budget)"]
-    assert found.notes == ("Budgets that nothing was compared with: vit_s params, vit_b flops.",)
+    assert found.gaps == ("budgets that nothing was compared with: vit_s params, vit_b flops",)
+    assert found.is_bad(strict=True)
+
+
+@pytest.mark.parametrize(("most", "is_worse"), [(1000, False), (999, True)])
+def test_a_budget_holds_for_new_workloads_too(most: float, is_worse: bool) -> None:
+    new = NewWorkload(label="vit_b, 2048 px", model="vit_b", counts={"params": 1000})
+
+    found = check_budgets(GateResult(workloads=(), only_current=(new,)), {"vit_b": {"params": most}})
+
+    assert found.is_bad() is is_worse
+    assert [item.label for item in found.workloads] == (["vit_b, 2048 px"] if is_worse else [])
+    assert found.only_current == (() if is_worse else (new,))
+    assert not found.gaps
