@@ -285,7 +285,10 @@ def test_a_stored_ratio_whose_baseline_runs_no_longer_cannot_be_told_and_never_p
             "--relative-to vit_b vit_s",
             "--relative-to needs --write FILE to store ratios, or --ratio FILE to compare with them.",
         ),
-        ("--against main --tolerance 3 -- vit_b", "--tolerance: a tolerance is written 3% or 0.03, over 0 and below 100 %, got '3'."),
+        (
+            "--against main --tolerance 3 -- vit_b",
+            "--tolerance: a tolerance is written 3% or 0.03, over 0 and below 100 %, got '3'.",
+        ),
         ("--against main --max-time 0 -- vit_b", "--max-time must be a number of seconds, more than 0, got 0.0."),
         ("--relative-to vit_b vit_s --write x.json --report markdown=x.md",
          "--report belongs to a verdict, and --write gives none: leave it out."),
