@@ -81,7 +81,9 @@ def check_out(name: str, folder: Path) -> Iterator[Revision]:
     with FirstSignal() as signals:
         holder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
         place = holder / _SOURCE
-        lock = _take_lock(holder)
+        lock = contextlib.ExitStack()
+        with contextlib.suppress(OSError):  # a file system without locks: there, nothing is taken for a leftover
+            lock.enter_context(_take_lock(holder))
         try:
             try:
                 _git(top, "worktree", "add", "--detach", "--quiet", str(place), commit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from atlasbench.analysis.gate.constants import LOOKS
-from atlasbench.analysis.gate.verdicts import CountedChange, GateResult, GateVerdict, WorkloadVerdict
+from atlasbench.analysis.gate.verdicts import BUDGET, CountedChange, GateResult, GateVerdict, WorkloadVerdict
 from atlasbench.core.units import format_bytes, format_quantity
 
 _QUANTITIES = {
@@ -81,7 +81,7 @@ def write_interval(item: WorkloadVerdict) -> str:
 
 def write_counted(change: CountedChange) -> str:
     """A counted quantity that is news: `FLOPs from 2.00 G to 2.10 G (+5.0 %)`."""
-    name = change.name.removesuffix(" (budget)")
+    name = change.name.removesuffix(BUDGET)
     write = format_bytes if name.endswith("_bytes") else format_quantity
     before, after = write(change.base), write(change.current)
     growth = write_change(change.change)

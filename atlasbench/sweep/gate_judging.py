@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from atlasbench.analysis.gate.constants import LOOKS, PASS_PAIRS
 from atlasbench.analysis.gate.counted import compare_counted
@@ -25,7 +24,7 @@ from atlasbench.sweep.gate_dealers import (
 )
 from atlasbench.sweep.gate_settings import GateSettings
 from atlasbench.sweep.gate_sides import Contender, SideError, ask, blaming, count_side
-from atlasbench.sweep.paired import Dealer, judge_paired, measure_ratio
+from atlasbench.sweep.paired import Dealer, judge_paired
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,14 +159,16 @@ def undecided_workload(workload: Workload, counted: tuple[CountedChange, ...], r
     )
 
 
-def take_ratio(match: Match, terms: Terms, *, force: bool, **limits: Any) -> tuple[PairedPass, tuple[float, float]]:
+def take_ratio(
+    match: Match, terms: Terms, measure: Callable[[Dealer], PairedPass], *, force: bool
+) -> tuple[PairedPass, tuple[float, float]]:
     """Find how long the current side takes beside the base; judges nothing.
 
     Args:
         match: Both sides, counted.
         terms: What both sides share.
+        measure: Takes the pairs: `measure_ratio` with its limits.
         force: Whether to try what is predicted not to fit in memory.
-        limits: Of `measure_ratio`.
 
     Returns:
         The pairs, and the interval of the change.
@@ -178,7 +179,7 @@ def take_ratio(match: Match, terms: Terms, *, force: bool, **limits: Any) -> tup
     if not force and (reason := why_too_large(match)):
         raise SideError(reason, is_current=match.current.peak_bytes >= match.base.peak_bytes)
     dealer, _ = choose_dealer(match, terms)
-    taken = measure_ratio(dealer, **limits)
+    taken = measure(dealer)
     if taken.interval is None:
         few = f"{len(taken.differences)} pairs in {taken.seconds:.0f} s are too few for an interval"
         raise SideError(few, is_current=True)

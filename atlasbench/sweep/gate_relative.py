@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from atlasbench.analysis.gate.constants import FILE_TOLERANCE
@@ -20,6 +21,7 @@ from atlasbench.sweep.gate_judging import Bench, Match, count_match, take_ratio,
 from atlasbench.sweep.gate_ratios import RatioFile, StoredRatio, describe_workload, label_stored
 from atlasbench.sweep.gate_sides import Contender, SideError
 from atlasbench.sweep.opening import Sweep, open_sweep
+from atlasbench.sweep.paired import measure_ratio
 from atlasbench.sweep.run import Progress
 from atlasbench.sweep.turns import find_baselines
 
@@ -85,14 +87,13 @@ def _measure(asked: Workload, match: Match, bench: Bench, tell: Callable[[str], 
     """
     tell("counting")
     match = count_match(match)
-    taken, (low, high) = take_ratio(
-        match,
-        bench.terms,
-        force=bench.force,
+    measure = partial(
+        measure_ratio,
         rng=bench.make_rng(label_workload(asked)),
         max_time_s=bench.settings.max_time_s,
         on_progress=tell,
     )
+    taken, (low, high) = take_ratio(match, bench.terms, measure, force=bench.force)
     found = StoredRatio(
         workload=describe_workload(asked),
         # Twice the time is half the throughput.

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from typing import Protocol as Interface
 
@@ -24,6 +25,7 @@ from atlasbench.sweep.gate_dealers import Terms
 from atlasbench.sweep.gate_judging import Match, take_ratio
 from atlasbench.sweep.gate_sides import Contender, SideError, Source
 from atlasbench.sweep.grid import expand_request
+from atlasbench.sweep.paired import measure_ratio
 from atlasbench.sweep.run import Measurer
 
 _NO_RATIO = "no relative time: "
@@ -135,10 +137,8 @@ class TurnsMeasurer:
             current=self._contend(plan, is_current=True),
             tolerance=TOLERANCE,  # nothing is judged
         )
-        taken, (low, high) = take_ratio(
-            match,
-            Terms(protocol=_warm_up_briefly(protocol), threads=self._threads),
-            force=self._force,
+        measure = partial(
+            measure_ratio,
             rng=random.Random(f"{self._seed} {label_workload(plan.workload)}"),
             half_width=protocol.half_width,
             pass_time_s=protocol.hard_stop_s,
@@ -146,6 +146,8 @@ class TurnsMeasurer:
             clock=self._clock,
             on_progress=tell,
         )
+        terms = Terms(protocol=_warm_up_briefly(protocol), threads=self._threads)
+        taken, (low, high) = take_ratio(match, terms, measure, force=self._force)
         return PairedRatio(
             baseline=baseline.workload,
             ratio=1 + taken.change,
