@@ -132,6 +132,7 @@ def read_work(
     Raises:
         AtlasBenchError: If a value is wrong.
     """
+    _refuse_own_options(context)
     seed = secrets.randbelow(2**32) if seed is None else seed
     if recipe is not None and context.args and context.args[0].startswith("-"):
         raise InvalidOptionError(
@@ -152,20 +153,24 @@ def read_work(
     return build_request(**given), options
 
 
-def _read_as_profile(context: Any) -> dict[str, Any]:
-    """Values of the options of `profile`, by name of the parameter.
+def _parameters_of_profile(context: Any) -> list[Any]:
+    profile = context.parent.command.get_command(context.parent, "profile")
+    return [item for item in profile.params if item.name not in _ONLY_OF_PROFILE]
 
-    Raises:
-        InvalidOptionError: If one of the gate's own options stands among them.
-    """
-    group = context.parent
-    profile = group.command.get_command(group, "profile")
-    params = [item for item in profile.params if item.name not in _ONLY_OF_PROFILE]
-    theirs = {name for item in params for name in item.opts}
+
+def _refuse_own_options(context: Any) -> None:
+    """Refuse options of the gate itself among the models and their options."""
+    theirs = {name for item in _parameters_of_profile(context) for name in item.opts}
     own = {name for item in context.command.params for name in item.opts} - theirs
     for word in context.args:
         if word.partition("=")[0] in own:
             raise InvalidOptionError(f"{word} is an option of the gate itself: write it before the models and --.")
+
+
+def _read_as_profile(context: Any) -> dict[str, Any]:
+    """Values of the options of `profile`, by name of the parameter."""
+    group = context.parent
+    params = _parameters_of_profile(context)
     command = ListCommand(name="gate", params=params, add_help_option=False)
     values: dict[str, Any] = command.make_context("gate", list(context.args), parent=group).params
     return values

@@ -109,7 +109,7 @@ class Timing:
         warmup_calls: Calls before the first sample, first call included.
         lag1_autocorrelation: Correlation of neighbouring samples; None below 3 samples.
         cpu_time_s: Median CPU time of the process per step (CPU), or host time to issue a step while the GPU's queue is
-            empty (CUDA): where it is as long as the step, the GPU waited for the host.
+            empty (CUDA): where it is as long as the step, the GPU waited for the host, or the step for the GPU.
         flags: What to know before trusting it: `warmup_capped`, `not_converged`, `few_samples`, `drifting`,
             `throttled`, `contended`.
         interval: How the interval was found: `batch_medians` or `range`.

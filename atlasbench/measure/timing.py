@@ -87,7 +87,8 @@ class Sampler:
         is_issued = self._device.is_asynchronous and self._samples_s
         if is_issued and median(self._host_s) >= _HOST_BOUND * median(self._samples_s):
             notes.append(
-                "bound by the host, which issues steps no faster than the device runs them: see --batch, --compile"
+                "bound by the host: issuing a step takes as long as the step (or the step waits for the device); see "
+                "--batch and --compile"
             )
         return tuple(notes)
 

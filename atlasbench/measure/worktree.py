@@ -100,10 +100,7 @@ def check_out(name: str, folder: Path) -> Iterator[Revision]:
             try:
                 signals.hold()
             finally:
-                # Its files first: then git has only to forget the entry, also one that it had not finished.
-                shutil.rmtree(holder, ignore_errors=True)
-                with contextlib.suppress(_GitError):  # there is no entry if it could not be added
-                    _git(top, "worktree", "remove", "--force", "--force", str(place))
+                _remove(top, holder)
                 lock.close()
 
 
@@ -114,9 +111,16 @@ def _remove_leftovers(top: Path) -> None:
         holder = place.parent
         if place.name == _SOURCE and holder.name.startswith(_PREFIX) and (holder / _LOCK).is_file():
             with contextlib.suppress(OSError), _take_lock(holder):
-                shutil.rmtree(holder, ignore_errors=True)
-                with contextlib.suppress(_GitError):
-                    _git(top, "worktree", "remove", "--force", "--force", str(place))
+                _remove(top, holder)
+
+
+def _remove(top: Path, holder: Path) -> None:
+    """Remove the folder of a revision and git's entry; the lock last, by which what is left is found again."""
+    # Its files first: then git has only to forget the entry, also one that it had not finished.
+    shutil.rmtree(holder / _SOURCE, ignore_errors=True)
+    with contextlib.suppress(_GitError):  # there is no entry if it could not be added
+        _git(top, "worktree", "remove", "--force", "--force", str(holder / _SOURCE))
+    shutil.rmtree(holder, ignore_errors=True)
 
 
 def _take_lock(holder: Path) -> TextIO:

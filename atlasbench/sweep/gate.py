@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,16 +101,18 @@ def gate_against(
         )
         return GateResult(
             workloads=tuple(verdicts),
-            only_current=tuple(_describe_new(match.current) for match, _ in missing),
+            only_current=tuple(describe_new(match.current) for match, _ in missing),
             differences=tuple(_compare_versions(versions, sweep.environment.versions)),
             notes=notes,
         )
 
 
-def _describe_new(side: Contender) -> NewWorkload:
-    """A workload that the base cannot run, counted for its budgets."""
-    workload = side.workload
-    return NewWorkload(label=label_workload(workload), model=workload.model, counts=count_side(side).counts)
+def describe_new(side: Contender) -> NewWorkload:
+    """A workload that the base lacks, counted for its budgets."""
+    workload, counts = side.workload, side.counts
+    with contextlib.suppress(SideError):
+        counts = count_side(side).counts
+    return NewWorkload(label=label_workload(workload), model=workload.model, counts=counts)
 
 
 def _compare_versions(base: Mapping[str, str], current: Mapping[str, str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from atlasbench.analysis.gate.constants import LOOKS, PASS_PAIRS
-from atlasbench.analysis.gate.counted import compare_counted
+from atlasbench.analysis.gate.counted import compare_counted, doubt_what_is_lost
 from atlasbench.analysis.gate.matching import label_workload
 from atlasbench.analysis.gate.pairs import PairedPass
 from atlasbench.analysis.gate.room import fit_together
@@ -80,18 +80,23 @@ def judge_match(match: Match, bench: Bench, on_phase: Callable[[str], None]) -> 
     try:
         on_phase("counting")
         match = count_match(match)
-        before = match.base.counts if match.counts_before is None else match.counts_before
-        counted = compare_counted(before, match.current.counts, bench.settings.counted)
-        uncounted = "" if counted else "parameters and FLOPs are not compared: they cannot be counted"
+        before = dict(match.base.counts if match.counts_before is None else match.counts_before)
+        now = dict(match.current.counts)
+        counted = compare_counted(before, now, bench.settings.counted)
+        uncounted = "" if counted or before else "parameters and FLOPs are not compared: they cannot be counted"
         if match.current.workload.device_type == "meta":
             if uncounted:
                 return undecided_workload(match.current.workload, (), uncounted)
-            return WorkloadVerdict(
-                label=label, model=model, verdict=GateVerdict.SAME, method="counted", counted=counted
+            item = WorkloadVerdict(
+                label=label, model=model, verdict=GateVerdict.SAME, method="counted", counted=counted, counts=now
             )
+            return doubt_what_is_lost(item, before)
         if not bench.force and (reason := why_too_large(match)):
-            return undecided_workload(match.current.workload, counted, reason)
-        counted += _compare_allocated(match, bench)
+            return replace(undecided_workload(match.current.workload, counted, reason), counts=now)
+        for counts, side in _list_allocating(match, before, now):
+            if (peak := find_peak_memory(side, bench.terms)) is not None:
+                counts["peak_allocated_bytes"] = peak
+        counted = compare_counted(before, now, bench.settings.counted)
         dealer, min_pairs = choose_dealer(match, bench.terms)
         result = judge_paired(
             ScaledDealer(dealer, match.expected),
@@ -103,7 +108,7 @@ def judge_match(match: Match, bench: Bench, on_phase: Callable[[str], None]) -> 
         )
     except SideError as error:
         return _explain_failure(error, match, bench, counted)
-    return WorkloadVerdict(
+    item = WorkloadVerdict(
         label=label,
         model=model,
         verdict=result.verdict,
@@ -116,7 +121,9 @@ def judge_match(match: Match, bench: Bench, on_phase: Callable[[str], None]) -> 
         tolerance=match.tolerance,
         reason="; ".join(filter(None, (result.reason, uncounted))),
         counted=counted,
+        counts=now,
     )
+    return doubt_what_is_lost(item, before)
 
 
 def count_match(match: Match) -> Match:
@@ -182,6 +189,7 @@ def take_ratio(
     taken = measure(dealer)
     if taken.interval is None:
         few = f"{len(taken.differences)} pairs in {taken.seconds:.0f} s are too few for an interval"
+        few += ": give more time (--max-time of the gate, hard_stop_s of a sweep)"
         raise SideError(few, is_current=True)
     return taken, taken.interval
 
@@ -194,16 +202,14 @@ def choose_dealer(match: Match, terms: Terms) -> tuple[Dealer, int]:
     return dealer, LOOKS[0] if fits else PASS_PAIRS
 
 
-def _compare_allocated(match: Match, bench: Bench) -> tuple[CountedChange, ...]:
-    """Peak memory of two revisions, where the device's allocator knows it exactly."""
+def _list_allocating(
+    match: Match, before: dict[str, int], now: dict[str, int]
+) -> list[tuple[dict[str, int], Contender]]:
+    """The sides of two revisions with their counts, where the device's allocator knows its peak exactly."""
     is_other_model = match.counts_before is not None
     if match.current.workload.device_type != "cuda" or is_other_model:
-        return ()
-    before, now = (find_peak_memory(side, bench.terms) for side in (match.base, match.current))
-    if before is None or now is None:
-        return ()
-    name = "peak_allocated_bytes"
-    return compare_counted({name: before}, {name: now}, bench.settings.counted)
+        return []
+    return [(before, match.base), (now, match.current)]
 
 
 def why_too_large(match: Match) -> str:

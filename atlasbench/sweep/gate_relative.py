@@ -11,12 +11,12 @@ from typing import Any
 
 from atlasbench.analysis.gate.constants import FILE_TOLERANCE
 from atlasbench.analysis.gate.matching import label_workload
-from atlasbench.analysis.gate.verdicts import GateResult, NewWorkload
+from atlasbench.analysis.gate.verdicts import GateResult
 from atlasbench.core.errors import InvalidWorkloadError, NothingMeasuredError, RecordsError
 from atlasbench.core.recipe import ModelChoice, SweepRequest
 from atlasbench.core.record import VERSION_IDENTITY, cell_key
 from atlasbench.core.workload import Workload
-from atlasbench.sweep.gate import GateOptions, Listener, describe_place, judge_all
+from atlasbench.sweep.gate import GateOptions, Listener, describe_new, describe_place, judge_all
 from atlasbench.sweep.gate_judging import Bench, Match, count_match, take_ratio, undecided_workload
 from atlasbench.sweep.gate_ratios import RatioFile, StoredRatio, describe_workload, label_stored
 from atlasbench.sweep.gate_sides import Contender, SideError
@@ -157,11 +157,7 @@ def gate_ratios(
         return GateResult(
             workloads=(*verdicts, *undecided),
             only_base=tuple(label_stored(ratio) for ratio in stored.ratios if ratio not in asked_for),
-            only_current=tuple(
-                NewWorkload(label=label_workload(asked), model=asked.model)
-                for asked, _, ratio in found
-                if ratio is None
-            ),
+            only_current=tuple(describe_new(match.current) for _, match, ratio in found if ratio is None),
             differences=tuple(_compare_environments(stored.environment, asdict(sweep.environment))),
             notes=(
                 f"Throughput relative to {baseline}, here and as it was stored.",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from atlasbench.analysis.gate.constants import COUNTED_TOLERANCES
-from atlasbench.analysis.gate.verdicts import CountedChange
+from atlasbench.analysis.gate.verdicts import CountedChange, GateVerdict, WorkloadVerdict
 from atlasbench.core.record import Record, Status
 
 _NONE: Mapping[str, float] = MappingProxyType({})
@@ -33,6 +34,25 @@ def compare_counted(
         )
         for name, tolerance in allowed.items()
         if name in base and name in current
+    )
+
+
+def doubt_what_is_lost(item: WorkloadVerdict, base: Mapping[str, float]) -> WorkloadVerdict:
+    """The verdict; where the current side lacks a quantity of the base, nobody can tell whether that grew.
+
+    Args:
+        item: As its times say, with the counts of the current side.
+        base: By name, as in `compare_counted`.
+    """
+    lost = [name for name in base if name not in item.counts]
+    if not lost:
+        return item
+    is_fine = item.verdict in (GateVerdict.SAME, GateVerdict.FASTER)
+    reason = f"{', '.join(lost)} {'is' if len(lost) == 1 else 'are'} known in the base only"
+    return replace(
+        item,
+        verdict=GateVerdict.CANNOT_TELL if is_fine else item.verdict,
+        reason="; ".join(filter(None, (item.reason, reason))),
     )
 
 

@@ -39,8 +39,7 @@ def _describe_workload(match: MatchedRecords) -> Iterator[str]:
             yield f"{name} kernel {before} in the base, {now} now"
     if canonical_json(base.workload.options) != canonical_json(current.workload.options):
         yield "the file that builds the model changed"
-    ours, theirs = _name_counted(match)
-    yield from (f"{name} is known on the current side only" for name in sorted(theirs - ours))
+    yield from _compare_names(match)
     yield from _describe_launches("launches of the base", match.base)
     yield from _describe_launches("launches of the current side", match.current)
 
@@ -58,18 +57,14 @@ def _describe_environment(record: Record) -> dict[str, Any]:
     return {**environment_fields(record), **described, **record.environment.versions}
 
 
-def list_uncounted(match: MatchedRecords) -> Iterator[str]:
-    """Counted quantities that the current side lacks, a line each: nobody can tell whether they grew."""
-    ours, theirs = _name_counted(match)
-    yield from (f"{match.label}: {name} is known in the base only" for name in sorted(ours - theirs))
-
-
-def _name_counted(match: MatchedRecords) -> tuple[set[str], set[str]]:
-    """Names of the counted quantities of both sides, where both ended alike."""
+def _compare_names(match: MatchedRecords) -> Iterator[str]:
+    """Counted quantities that are not compared, though the current side has them."""
     base, current = newest_counted(match.base), newest_counted(match.current)
-    if base.measurement.status is not current.measurement.status:
-        return set(), set()
-    return set(read_counted(base)), set(read_counted(current))
+    ours, theirs = read_counted(base), read_counted(current)
+    if base.measurement.status is current.measurement.status:
+        yield from (f"{name} is known on the current side only" for name in sorted(theirs.keys() - ours.keys()))
+    if base.environment.device != current.environment.device and "peak_allocated_bytes" in ours.keys() & theirs.keys():
+        yield "peak_allocated_bytes is not compared between two devices"
 
 
 def _describe_launches(start: str, launches: Sequence[Record]) -> Iterator[str]:

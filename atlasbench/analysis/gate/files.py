@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from atlasbench.analysis.gate.constants import FILE_LAUNCHES, FILE_TOLERANCE
-from atlasbench.analysis.gate.counted import compare_counted, newest_counted, read_counted
-from atlasbench.analysis.gate.differences import describe_differences, list_uncounted
+from atlasbench.analysis.gate.counted import compare_counted, doubt_what_is_lost, newest_counted, read_counted
+from atlasbench.analysis.gate.differences import describe_differences
 from atlasbench.analysis.gate.launches import compare_launches
 from atlasbench.analysis.gate.matching import MatchedRecords, match_records
 from atlasbench.analysis.gate.verdicts import CountedChange, GateResult, GateVerdict, WorkloadVerdict
@@ -48,12 +49,11 @@ def compare_records(
             raise RecordsError(f"There are no records on the {name} side.")
     matching = match_records(base, current, allow_different)
     verdicts = tuple(_judge(match, tolerance, counted_tolerances) for match in matching.matched)
-    gaps = [line for match in matching.matched for line in list_uncounted(match)]
     return GateResult(
         workloads=verdicts,
         only_base=matching.only_base,
         only_current=matching.only_current,
-        gaps=(*matching.gaps, *gaps),
+        gaps=matching.gaps,
         differences=(*matching.differences, *describe_differences(matching.matched)),
         notes=tuple(_explain(matching.matched, verdicts)),
     )
@@ -68,7 +68,14 @@ def _explain(matched: Sequence[MatchedRecords], verdicts: Sequence[WorkloadVerdi
 
 
 def _judge(match: MatchedRecords, tolerance: float, counted_tolerances: Mapping[str, float]) -> WorkloadVerdict:
-    counted = _compare_newest(match, counted_tolerances)
+    base, current = _count_newest(match)
+    counted = compare_counted(base, current, counted_tolerances)
+    item = replace(_judge_times(match, tolerance, counted), counts=current)
+    is_alike = newest_counted(match.base).measurement.status is newest_counted(match.current).measurement.status
+    return doubt_what_is_lost(item, base) if is_alike else item
+
+
+def _judge_times(match: MatchedRecords, tolerance: float, counted: tuple[CountedChange, ...]) -> WorkloadVerdict:
 
     def end(verdict: GateVerdict, reason: str, *, is_broken: bool = False) -> WorkloadVerdict:
         return WorkloadVerdict(
@@ -147,9 +154,10 @@ def _launch_times(launches: Sequence[Record]) -> list[float]:
     return [item.timing.latency_s for item in measurements if item.timing is not None]
 
 
-def _compare_newest(match: MatchedRecords, tolerances: Mapping[str, float]) -> tuple[CountedChange, ...]:
+def _count_newest(match: MatchedRecords) -> tuple[dict[str, float], dict[str, float]]:
+    """Counted quantities of both sides; the memory of an allocator only on one device."""
     base, current = (newest_counted(side) for side in (match.base, match.current))
     ours, theirs = read_counted(base), read_counted(current)
     if base.environment.device != current.environment.device:
         ours.pop("peak_allocated_bytes", None)
-    return compare_counted(ours, theirs, tolerances)
+    return ours, theirs

@@ -45,8 +45,8 @@ class Matching:
         matched: What both have, in the order of the base.
         only_base: Labels of workloads that the current side lacks.
         only_current: Workloads that the base lacks.
-        gaps: Lines about environments that only the base has.
-        differences: Lines about models that may only have another name, and about environments that are new.
+        gaps: Lines about environments that only the base has, where one of them is its newest.
+        differences: Lines about models that may only have another name, and about other environments of one side.
     """
 
     matched: tuple[MatchedRecords, ...]
@@ -88,7 +88,13 @@ def match_records(base: Sequence[Record], current: Sequence[Record], allow_diffe
         if not before.keys() & now.keys():
             raise RecordsError(_refuse(ours[key][-1], theirs[key][-1], allow_different))
         matched += _match_environments(before, now)
-        gaps |= dict.fromkeys(_list_unmatched(before, now, "base"))
+        # One that is still in use lacks a counterpart; older ones may be those of a machine or version that is gone.
+        newest = next(reversed(before))
+        only_base = dict.fromkeys(_list_unmatched(before, now, "base"))
+        if newest in now:
+            elsewhere |= only_base
+        else:
+            gaps |= only_base
         elsewhere |= dict.fromkeys(_list_unmatched(now, before, "current side"))
     return Matching(
         matched=tuple(matched),

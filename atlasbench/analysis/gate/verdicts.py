@@ -76,6 +76,7 @@ class WorkloadVerdict:
         tolerance: Change of the time that still is the same, relative.
         reason: What a reader must know to understand the verdict; empty where it explains itself.
         counted: Counted quantities that both sides have.
+        counts: Counted quantities of the current side, by name.
         is_broken: Whether the base can run it and the current side cannot.
     """
 
@@ -91,6 +92,7 @@ class WorkloadVerdict:
     tolerance: float | None = None
     reason: str = ""
     counted: tuple[CountedChange, ...] = ()
+    counts: Mapping[str, float] = field(default_factory=dict)
     is_broken: bool = False
 
     @property

@@ -172,10 +172,13 @@ def test_of_several_environments_the_common_ones_are_compared() -> None:
     both = [*launches(), *elsewhere]
 
     one = compare_records(both, elsewhere)
+    gone = compare_records([*elsewhere, *launches()], elsewhere)
     two = compare_records(both, both)
 
     assert [item.verdict for item in one.workloads] == [GateVerdict.SAME]
-    assert one.gaps == ("environment host, Some CPU, 2, 2.11.0, 1.0.20, 0.1.0: only in the base, not compared",)
+    line = "environment host, Some CPU, 2, 2.11.0, 1.0.20, 0.1.0: only in the base, not compared"
+    assert (one.gaps, one.differences) == ((), (line,))  # the newest of the base is compared
+    assert (gone.gaps, gone.differences) == ((line,), ())
     assert len({item.label for item in two.workloads}) == 2
 
 
@@ -317,7 +320,8 @@ def test_what_is_counted_on_one_side_only_is_listed() -> None:
 
     assert [item.verdict for item in result.workloads] == [GateVerdict.CANNOT_TELL]
     names = ("flops", "params", "predicted_peak_bytes")
-    assert result.gaps == tuple(f"{LABEL}, meta: {name} is known in the base only" for name in names)
+    (found,) = result.workloads
+    assert found.reason.endswith("params, flops, predicted_peak_bytes are known in the base only")
     assert compare_records([uncounted], [counted()]).differences == tuple(
         f"{LABEL}, meta: {name} is known on the current side only" for name in names
     )

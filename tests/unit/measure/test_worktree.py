@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,6 +109,23 @@ def test_what_a_killed_program_left_is_removed_and_what_a_living_one_uses_is_not
     with check_out("old", repo):
         assert not left.parent.exists()
 
+    assert state_of(repo) == before
+
+
+def test_what_is_left_of_a_removal_that_was_killed_is_found_again(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = state_of(repo)
+    removed: list[str] = []
+    remove = shutil.rmtree
+
+    def note(path: Path, **options: bool) -> None:
+        removed.append(path.name)
+        remove(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", note)
+    with check_out("old", repo) as revision:
+        holder = revision.top.parent.name
+
+    assert removed == ["source", holder]  # the lock goes last
     assert state_of(repo) == before
 
 

@@ -11,7 +11,7 @@ from hand_made import make_workload
 from atlasbench.core.errors import InstallationError, NothingMeasuredError, RevisionError, UnsupportedError
 from atlasbench.core.protocol import Protocol
 from atlasbench.measure.workers import WorkerDiedError
-from atlasbench.sweep.gate import judge_all
+from atlasbench.sweep.gate import describe_new, judge_all
 from atlasbench.sweep.gate_dealers import PairDealer, Terms
 from atlasbench.sweep.gate_judging import Bench, Match, judge_match
 from atlasbench.sweep.gate_settings import GateSettings
@@ -242,6 +242,31 @@ def test_what_neither_is_counted_nor_timed_cannot_be_told() -> None:
     assert found.verdict == "cannot tell"
     assert found.reason == "parameters and FLOPs are not compared: they cannot be counted"
     assert judge(FakeSource(counts={}), FakeSource()).reason == found.reason
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_counts_that_the_current_side_lost_are_no_silent_pass(device: str) -> None:
+    found = judge(FakeSource(), FakeSource(counts={}), device=device)
+
+    assert found.verdict == "cannot tell"
+    assert "params, flops, predicted_peak_bytes are known in the base only" in found.reason
+
+
+def test_peak_memory_of_a_gpu_that_only_the_base_tells_is_no_silent_pass() -> None:
+    found = judge(FakeSource(allocated_bytes=10**6), FakeSource(), device="cuda:0")
+
+    assert found.verdict == "cannot tell"
+    assert found.reason.endswith("peak_allocated_bytes is known in the base only")
+
+
+def test_a_slowdown_stays_one_whatever_else_is_not_known() -> None:
+    assert judge(FakeSource(0.010), FakeSource(0.011, counts={})).verdict == "slower"
+
+
+def test_a_new_workload_that_cannot_be_counted_again_ends_no_gate() -> None:
+    side = make_match(FakeSource(), FakeSource(fails={"count_workload": FAILURE})).current
+
+    assert describe_new(side).counts == {}
 
 
 def test_a_base_that_imports_from_the_working_tree_is_refused() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,12 @@ def test_a_recipe_that_is_not_there_or_no_toml_is_said(tmp_path: Path) -> None:
 def test_a_budget_is_exceeded_by_more_than_it_whatever_the_base_needed(most: float, is_worse: bool) -> None:
     params = CountedChange(name="params", base=1000, current=1000, tolerance=0, is_worse=False)
     item = WorkloadVerdict(
-        label="vit_b, 1024 px, batch 1", model="vit_b", verdict=GateVerdict.SAME, method="counted", counted=(params,)
+        label="vit_b, 1024 px, batch 1",
+        model="vit_b",
+        verdict=GateVerdict.SAME,
+        method="counted",
+        counted=(params,),
+        counts={"params": 1000},
     )
 
     (found,) = check_budgets(GateResult(workloads=(item,)), {"vit_b": {"params": most}}).workloads
@@ -128,7 +134,12 @@ def test_a_budget_is_exceeded_by_more_than_it_whatever_the_base_needed(most: flo
 def test_a_budget_that_nothing_was_compared_with_is_said() -> None:
     params = CountedChange(name="params", base=1000, current=1000, tolerance=0, is_worse=False)
     item = WorkloadVerdict(
-        label="vit_b, 64 px", model="vit_b", verdict=GateVerdict.SAME, method="counted", counted=(params,)
+        label="vit_b, 64 px",
+        model="vit_b",
+        verdict=GateVerdict.SAME,
+        method="counted",
+        counted=(params,),
+        counts={"params": 1000},
     )
 
     found = check_budgets(
@@ -136,8 +147,30 @@ def test_a_budget_that_nothing_was_compared_with_is_said() -> None:
     )
 
     assert [change.name for change in found.workloads[0].counted] == ["params", "params (budget)"]
-    assert found.gaps == ("budgets that nothing was compared with: vit_s params, vit_b flops",)
+    assert found.gaps == ("vit_b, 64 px: flops, of which there is a budget",)
     assert found.is_bad(strict=True)
+    assert found.notes == ("Budgets of models that are not here: vit_s.",)
+
+
+def test_budgets_of_models_that_are_not_here_fail_nothing() -> None:
+    item = WorkloadVerdict(
+        label="vit_b, 64 px", model="vit_b", verdict=GateVerdict.SAME, method="counted", counts={"params": 1}
+    )
+    budgets = {"vit_s": {"params": 1}, "vit_b": {"params": 1, "peak_allocated_bytes": 1}}
+
+    assert not check_budgets(GateResult(workloads=(item,)), budgets).is_bad(strict=True)
+
+
+def test_a_workload_of_a_model_is_not_hidden_by_another_one() -> None:
+    params = CountedChange(name="params", base=1, current=1, tolerance=0, is_worse=False)
+    small = WorkloadVerdict(
+        label="small", model="vit_b", verdict=GateVerdict.SAME, method="m", counted=(params,), counts={"params": 1}
+    )
+    large = replace(small, label="large", counted=(), counts={"params": 10})
+
+    found = check_budgets(GateResult(workloads=(small, large)), {"vit_b": {"params": 5}})
+
+    assert [item.is_worse for item in found.workloads] == [False, True]
 
 
 @pytest.mark.parametrize(("most", "is_worse"), [(1000, False), (999, True)])

@@ -212,7 +212,11 @@ def test_too_few_pairs_for_an_interval_are_no_ratio() -> None:
     found = measure(FakeSession(seconds={"vit_b": (200.0,), "atlas_b": (200.0,)}))
 
     assert found.ratio is None
-    assert found.notes == ("seen", "no relative time: 5 pairs in 2000 s are too few for an interval")
+    assert found.notes == (
+        "seen",
+        "no relative time: 5 pairs in 2000 s are too few for an interval: give more time (--max-time of the gate, "
+        "hard_stop_s of a sweep)",
+    )
 
 
 def test_where_the_workers_do_not_fit_in_memory_together_each_turn_has_a_launch_of_its_own() -> None:
