@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from atlasbench.analysis.gate.verdicts import GateResult, GateVerdict, WorkloadVerdict
-from atlasbench.report.gate_words import NOT_COMPARED, ONLY_IN_BASE, write_headline, write_summary, write_surroundings
+from atlasbench.report.gate_words import list_missing, write_headline, write_summary, write_surroundings
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -20,7 +20,7 @@ def render_junit(result: GateResult, strict: bool) -> str:
         if kind := _junit_kind(item, strict):
             ElementTree.SubElement(case, kind, message=_legal(write_summary(item)))
         ElementTree.SubElement(case, "system-out").text = _legal(write_summary(item))
-    for name, message in _list_missing(result):
+    for name, message in list_missing(result):
         case = ElementTree.SubElement(suite, "testcase", classname="atlasbench.gate", name=_legal(name))
         ElementTree.SubElement(case, "failure" if strict else "skipped", message=_legal(message))
     for name in ("failure", "skipped"):
@@ -31,12 +31,6 @@ def render_junit(result: GateResult, strict: bool) -> str:
     ElementTree.SubElement(suite, "system-out").text = _legal("\n".join(lines))
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode")
-
-
-def _list_missing(result: GateResult) -> Iterator[tuple[str, str]]:
-    """What was not compared, each with what to say of it."""
-    yield from ((label, ONLY_IN_BASE) for label in result.only_base)
-    yield from ((NOT_COMPARED, line) for line in result.gaps)
 
 
 def _junit_kind(item: WorkloadVerdict, strict: bool) -> str:
@@ -65,7 +59,7 @@ def _annotate(result: GateResult, strict: bool) -> Iterator[str]:
             yield _command(warning, item.label, write_summary(item))
         elif item.verdict is GateVerdict.FASTER:
             yield _command("notice", item.label, write_summary(item))
-    for name, message in _list_missing(result):
+    for name, message in list_missing(result):
         yield _command(warning, name, message)
     level = "error" if result.is_bad(strict) else "notice"
     yield _command(level, "atlasbench gate", write_headline(result))

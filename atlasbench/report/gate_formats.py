@@ -13,9 +13,8 @@ from atlasbench.analysis.gate.verdicts import GateResult, GateVerdict
 from atlasbench.report.gate_ci import render_github, render_junit
 from atlasbench.report.gate_table import build_gate_table, gate_columns
 from atlasbench.report.gate_words import (
-    NOT_COMPARED,
-    ONLY_IN_BASE,
     explain_verdicts,
+    list_missing,
     write_details,
     write_headline,
     write_surroundings,
@@ -65,10 +64,7 @@ def _render_csv(result: GateResult, strict: bool) -> str:
         {name: getattr(item, name) for name in _CSV} | {"reason": write_details(item)} for item in result.workloads
     )
     writer.writerows(
-        {"label": label, "verdict": GateVerdict.CANNOT_TELL, "reason": ONLY_IN_BASE} for label in result.only_base
-    )
-    writer.writerows(
-        {"label": NOT_COMPARED, "verdict": GateVerdict.CANNOT_TELL, "reason": line} for line in result.gaps
+        {"label": name, "verdict": GateVerdict.CANNOT_TELL, "reason": message} for name, message in list_missing(result)
     )
     return text.getvalue().rstrip("\n")
 

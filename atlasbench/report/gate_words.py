@@ -29,8 +29,7 @@ _METHODS = {
     ),
 }
 
-ONLY_IN_BASE = "only in the base: it is not compared"
-NOT_COMPARED = "Not compared"
+_NOT_COMPARED = "Not compared"
 
 
 def write_headline(result: GateResult) -> str:
@@ -123,9 +122,15 @@ def write_surroundings(result: GateResult) -> Iterator[str]:
         yield f"Only in the base: {'; '.join(result.only_base)}."
     if result.only_current:
         yield f"New: {'; '.join(item.label for item in result.only_current)}."
-    yield from (f"{NOT_COMPARED}: {line}." for line in result.gaps)
+    yield from (f"{_NOT_COMPARED}: {line}." for line in result.gaps)
     yield from (f"Differs: {line}." for line in result.differences)
     yield from result.notes
+
+
+def list_missing(result: GateResult) -> Iterator[tuple[str, str]]:
+    """What was not compared: each a name, and what to say of it."""
+    yield from ((label, "only in the base: it is not compared") for label in result.only_base)
+    yield from ((_NOT_COMPARED, line) for line in result.gaps)
 
 
 def explain_verdicts(result: GateResult) -> list[str]:

@@ -93,9 +93,10 @@ def judge_match(match: Match, bench: Bench, on_phase: Callable[[str], None]) -> 
             return doubt_what_is_lost(item, before)
         if not bench.force and (reason := why_too_large(match)):
             return replace(undecided_workload(match.current.workload, counted, reason), counts=now)
-        for counts, side in _list_allocating(match, before, now):
-            if (peak := find_peak_memory(side, bench.terms)) is not None:
-                counts["peak_allocated_bytes"] = peak
+        if _has_comparable_allocators(match):
+            for counts, side in ((before, match.base), (now, match.current)):
+                if (peak := find_peak_memory(side, bench.terms)) is not None:
+                    counts["peak_allocated_bytes"] = peak
         counted = compare_counted(before, now, bench.settings.counted)
         dealer, min_pairs = choose_dealer(match, bench.terms)
         result = judge_paired(
@@ -202,14 +203,10 @@ def choose_dealer(match: Match, terms: Terms) -> tuple[Dealer, int]:
     return dealer, LOOKS[0] if fits else PASS_PAIRS
 
 
-def _list_allocating(
-    match: Match, before: dict[str, int], now: dict[str, int]
-) -> list[tuple[dict[str, int], Contender]]:
-    """The sides of two revisions with their counts, where the device's allocator knows its peak exactly."""
+def _has_comparable_allocators(match: Match) -> bool:
+    """Whether both sides are one model, on a device whose allocator knows its peak exactly."""
     is_other_model = match.counts_before is not None
-    if match.current.workload.device_type != "cuda" or is_other_model:
-        return []
-    return [(before, match.base), (now, match.current)]
+    return match.current.workload.device_type == "cuda" and not is_other_model
 
 
 def why_too_large(match: Match) -> str:

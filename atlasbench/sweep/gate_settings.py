@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from atlasbench.analysis.gate.constants import COUNTED_TOLERANCES
 from atlasbench.analysis.gate.verdicts import (
@@ -91,7 +91,7 @@ def read_max_time(seconds: float, where: str) -> float:
     Raises:
         InvalidOptionError: If it is none.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+    if not _is_number(seconds) or seconds == 0:
         raise InvalidOptionError(f"{where} must be a number of seconds, more than 0, got {seconds!r}.")
     return seconds
 
@@ -187,6 +187,11 @@ def _check_keys(table: Any, known: tuple[str, ...], where: str) -> None:
 
 
 def _read_number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if not _is_number(value):
         raise InvalidOptionError(f"{where} must be a number of at least 0, got {value!r}.")
     return value
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a finite number of at least 0; a truth value is none."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0 <= value < math.inf

@@ -112,17 +112,23 @@ def test_a_recipe_that_is_not_there_or_no_toml_is_said(tmp_path: Path) -> None:
         load_gate_settings(tmp_path / "bad.toml")
 
 
-@pytest.mark.parametrize(("most", "is_worse"), [(1000, False), (999, True)])
-def test_a_budget_is_exceeded_by_more_than_it_whatever_the_base_needed(most: float, is_worse: bool) -> None:
-    params = CountedChange(name="params", base=1000, current=1000, tolerance=0, is_worse=False)
-    item = WorkloadVerdict(
-        label="vit_b, 1024 px, batch 1",
+def counted_alike(label: str, params: int) -> WorkloadVerdict:
+    """A workload of vit_b with so many parameters on both sides."""
+    same = CountedChange(name="params", base=params, current=params, tolerance=0, is_worse=False)
+    return WorkloadVerdict(
+        label=label,
         model="vit_b",
         verdict=GateVerdict.SAME,
         method="counted",
-        counted=(params,),
-        counts={"params": 1000},
+        counted=(same,),
+        counts={"params": params},
     )
+
+
+@pytest.mark.parametrize(("most", "is_worse"), [(1000, False), (999, True)])
+def test_a_budget_is_exceeded_by_more_than_it_whatever_the_base_needed(most: float, is_worse: bool) -> None:
+    item = counted_alike("vit_b, 1024 px, batch 1", 1000)
+    (params,) = item.counted
 
     (found,) = check_budgets(GateResult(workloads=(item,)), {"vit_b": {"params": most}}).workloads
 
@@ -132,15 +138,7 @@ def test_a_budget_is_exceeded_by_more_than_it_whatever_the_base_needed(most: flo
 
 
 def test_a_budget_that_nothing_was_compared_with_is_said() -> None:
-    params = CountedChange(name="params", base=1000, current=1000, tolerance=0, is_worse=False)
-    item = WorkloadVerdict(
-        label="vit_b, 64 px",
-        model="vit_b",
-        verdict=GateVerdict.SAME,
-        method="counted",
-        counted=(params,),
-        counts={"params": 1000},
-    )
+    item = counted_alike("vit_b, 64 px", 1000)
 
     found = check_budgets(
         GateResult(workloads=(item,)), {"vit_s": {"params": 1}, "vit_b": {"flops": 1, "params": 1000}}
@@ -153,19 +151,14 @@ def test_a_budget_that_nothing_was_compared_with_is_said() -> None:
 
 
 def test_budgets_of_models_that_are_not_here_fail_nothing() -> None:
-    item = WorkloadVerdict(
-        label="vit_b, 64 px", model="vit_b", verdict=GateVerdict.SAME, method="counted", counts={"params": 1}
-    )
+    item = counted_alike("vit_b, 64 px", 1)
     budgets = {"vit_s": {"params": 1}, "vit_b": {"params": 1, "peak_allocated_bytes": 1}}
 
     assert not check_budgets(GateResult(workloads=(item,)), budgets).is_bad(strict=True)
 
 
 def test_a_workload_of_a_model_is_not_hidden_by_another_one() -> None:
-    params = CountedChange(name="params", base=1, current=1, tolerance=0, is_worse=False)
-    small = WorkloadVerdict(
-        label="small", model="vit_b", verdict=GateVerdict.SAME, method="m", counted=(params,), counts={"params": 1}
-    )
+    small = counted_alike("small", 1)
     large = replace(small, label="large", counted=(), counts={"params": 10})
 
     found = check_budgets(GateResult(workloads=(small, large)), {"vit_b": {"params": 5}})
